@@ -1,0 +1,1 @@
+"""Results in, physics and pictures out."""

@@ -1,0 +1,283 @@
+"""What is known after a calculation, in one shape for both engines.
+
+Every model is frozen and round-trips through JSON. A value that cannot be had is ``None`` and ``notes`` beside it
+says why. Energies are in eV, lengths in Å, angles in degrees, masses in electron masses, unless a name says otherwise.
+"""
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "BandEdges",
+    "CellResult",
+    "Comparison",
+    "ComparisonRow",
+    "Distortion",
+    "EdgeCharacter",
+    "Excitation",
+    "LedgerRow",
+    "Level",
+    "MassTensor",
+    "Masses",
+    "PdosSummary",
+    "Pseudopotential",
+    "RunSettings",
+    "Step",
+    "StepResult",
+    "StepTiming",
+    "StudyResult",
+]
+
+Vector = tuple[float, float, float]
+Matrix = tuple[Vector, Vector, Vector]
+
+
+class Result(BaseModel):
+    """Base of all results: frozen, unknown fields refused, numbers that are not numbers refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    notes: list[str] = Field(default_factory=list, description="why a field is null, or what to keep in mind")
+
+
+class Step(StrEnum):
+    """The calculations a cell can go through, in the order they run."""
+
+    RELAX = "relax"
+    SCF = "scf"
+    BANDS = "bands"
+    PDOS = "pdos"
+    MASSES = "masses"
+    HYBRID = "hybrid"
+    SPIN_ORBIT = "spin_orbit"
+    EXCITATION = "excitation"
+
+
+class Pseudopotential(Result):
+    """Which pseudopotential stood for an element."""
+
+    file: str
+    sha256: str
+
+
+class RunSettings(Result):
+    """What determines the physics of a calculation."""
+
+    functional: str = Field(description="PBE, PBEsol, HSE06; with +D3 where a dispersion correction was added")
+    spin_orbit: bool = False
+    cutoff_wfc_ry: float | None = Field(None, description="plane-wave cutoff of the wavefunctions, Ry")
+    cutoff_rho_ry: float | None = Field(None, description="plane-wave cutoff of the density, Ry")
+    encut_ev: float | None = Field(None, description="VASP's plane-wave cutoff, eV")
+    kpoint_mesh: tuple[int, int, int] | None = None
+    kpoint_shift: tuple[int, int, int] = Field((0, 0, 0), description="1 where the mesh is shifted by half a step")
+    q_mesh: tuple[int, int, int] | None = Field(None, description="q mesh of the exact exchange (hybrids)")
+    pseudopotentials: dict[str, Pseudopotential] = Field(default_factory=dict, description="by element")
+
+
+class BandEdges(Result):
+    """Valence and conduction edge on the k-points that were computed."""
+
+    vbm_ev: float | None
+    cbm_ev: float | None
+    gap_ev: float | None
+    direct: bool | None = None
+    vbm_kpoint: Vector | None = Field(None, description="fractional, of our reciprocal cell")
+    cbm_kpoint: Vector | None = Field(None, description="fractional, of our reciprocal cell")
+    source: Literal["bands", "mesh"] = "bands"
+    vbm_band: int | None = Field(None, description="0-based index of the highest valence band")
+
+
+class Level(Result):
+    """The gap at one level of theory."""
+
+    functional: str
+    spin_orbit: bool
+    kpoint_mesh: tuple[int, int, int] | None
+    source: Literal["bands", "mesh"]
+    vbm_ev: float | None
+    cbm_ev: float | None
+    gap_ev: float | None
+    q_mesh: tuple[int, int, int] | None = None
+    cutoff_wfc_ry: float | None = None
+
+
+class MassTensor(Result):
+    """Effective mass of one carrier at its extremum; hole masses are positive."""
+
+    carrier: Literal["electron", "hole"] | None = None
+    tensor_inverse: Matrix | None = Field(None, description="(3, 3), 1/m0, Cartesian axes of our cell")
+    principal: Vector | None = Field(None, description="principal masses, m0")
+    axes: Matrix | None = Field(None, description="(3, 3), rows are the principal axes, Cartesian")
+    gamma_x: float | None = Field(None, description="1/(M^-1)_xx, m0")
+    gamma_y: float | None = Field(None, description="1/(M^-1)_yy, m0")
+    gamma_z: float | None = Field(None, description="1/(M^-1)_zz, m0")
+    path_gamma_x: float | None = Field(None, description="parabola along the path from Γ to X, m0")
+    path_gamma_y: float | None = Field(None, description="parabola along the path from Γ to Y, m0")
+    path_gamma_z: float | None = Field(None, description="parabola along the path from Γ to Z, m0")
+    dos_mass: float | None = Field(None, description="density-of-states mass of one band, m0")
+    conductivity_mass: float | None = Field(None, description="conductivity mass, m0")
+    nonparabolicity_per_ev: float | None = Field(None, description="Kane's alpha, 1/eV")
+    band_index: int | None = Field(None, description="0-based")
+    degeneracy: int | None = None
+    extremum_kpoint: Vector | None = Field(None, description="fractional, of our reciprocal cell")
+    step_inv_bohr: float | None = Field(None, description="stencil step, 1/bohr")
+    fit_residual_ev: float | None = Field(None, description="root mean square of the fit, eV")
+    converged: bool = False
+
+
+class Masses(Result):
+    """Masses of both carriers."""
+
+    electron: MassTensor | None = None
+    hole: MassTensor | None = None
+
+
+class EdgeCharacter(Result):
+    """Projections of the edge states at their k-point; each sums to 1 less spilling."""
+
+    vbm: dict[str, float] | None = Field(None, description='for example {"Br-p": 0.6, "Pb-s": 0.3}')
+    cbm: dict[str, float] | None = None
+
+
+class PdosSummary(Result):
+    """What the edges are made of, and where the whole projected density of states is."""
+
+    edge_character: EdgeCharacter
+    file: str | None = Field(None, description="pymatgen CompleteDos as JSON, relative to the study folder")
+    spilling: float | None = Field(None, description="part of the charge that the projection misses")
+
+
+class Distortion(Result):
+    """How far the Pb-Br framework is from cubic."""
+
+    pb_br_pb_deg: list[float] | None = Field(None, description="one angle a bridging Br")
+    bond_length_variance: float | None = Field(None, description="mean over octahedra of 1/6 Σ((d-d̄)/d̄)²")
+    angle_variance_deg2: float | None = Field(None, description="mean over octahedra of 1/11 Σ(θ-90°)²")
+    tilts_deg: dict[Literal["a", "b", "c"], float] | None = Field(None, description="rotation about a, b, c")
+    fa_axis_deg: list[dict[Literal["a", "b", "c"], float]] | None = Field(
+        None, description="angle of each FA's N-N axis to a, b, c"
+    )
+
+
+class Excitation(Result):
+    """A Delta-SCF pair: energy, and where the charge went."""
+
+    kind: str
+    energy_ev: float | None
+    ks_gap_ev: float | None
+    occupations_kept: bool
+    electron_by_group: dict[str, float] | None = Field(None, description="frozen |ψ|², sums to 1")
+    hole_by_group: dict[str, float] | None = Field(None, description="frozen |ψ|², sums to 1")
+    gained_by_group: dict[str, float] | None = Field(None, description="∫Δρ⁺ of relaxed densities, electrons")
+    lost_by_group: dict[str, float] | None = Field(None, description="∫Δρ⁻ of relaxed densities, electrons")
+    moved_e: float | None = Field(None, description="total of either, electrons")
+    scheme: str | None = None
+
+
+class StepTiming(Result):
+    """What a step cost."""
+
+    wall_s: float = Field(description="of the programs themselves, all attempts that are recorded")
+    core_s: float
+    scf_iterations: int | None = None
+    ionic_steps: int | None = None
+    attempts: int = 1
+
+
+class StepResult(Result):
+    """What one calculation gives: small facts here, arrays in the files that are named."""
+
+    step: Step
+    label: str
+    key: str = Field(description="hash of all that determines this result")
+    folder: str = Field(description="attempt folder the files are in, relative to the step's folder")
+    engine: str
+    code: str
+    code_version: str
+    settings: RunSettings
+    timing: StepTiming
+    structure: dict[str, Any] = Field(description="pymatgen Structure as dict: relaxed, or as computed")
+    energy_ev: float | None = Field(None, description="total energy of the cell")
+    n_electrons: float | None = None
+    n_bands: int | None = None
+    edges: BandEdges | None = None
+    pdos: PdosSummary | None = None
+    masses: Masses | None = None
+    excitation: list[Excitation] = Field(default_factory=list)
+    converged: bool = True
+    files: dict[str, str] = Field(default_factory=dict, description="name to file in the attempt folder")
+
+
+class CellResult(Result):
+    """All that is known of one cell."""
+
+    label: str
+    fa_fraction: float | None = Field(None, ge=0, le=1)
+    alignment: str | None = None
+    formula: str
+    setting: str | None = "Pbnm"
+    structure: dict[str, Any] = Field(description="pymatgen Structure as dict, relaxed where it was relaxed")
+    lattice_a_angstrom: float
+    lattice_b_angstrom: float
+    lattice_c_angstrom: float
+    volume_angstrom3: float
+    settings: RunSettings | None = None
+    edges: BandEdges | None = None
+    levels: list[Level] = Field(default_factory=list)
+    masses: Masses | None = None
+    masses_spin_orbit: Masses | None = None
+    pdos: PdosSummary | None = None
+    distortion: Distortion | None = None
+    excitation: list[Excitation] = Field(default_factory=list)
+    timings: dict[str, StepTiming] = Field(default_factory=dict)
+    files: dict[str, str] = Field(
+        default_factory=dict, description="bands, dos and so on: path relative to the study folder"
+    )
+    failed: dict[str, str] = Field(default_factory=dict, description="step to the reason it failed")
+
+
+class ComparisonRow(Result):
+    """One cell beside the place it stands for."""
+
+    cell: str
+    place: str | None
+    gap_ev: float | None
+    shift_ev: float | None = Field(None, description="gap less the reference cell's gap")
+    shift_uncertainty_ev: float | None = None
+    sts_gap_ev: float | None = None
+    sts_shift_ev: float | None = None
+    sts_shift_uncertainty_ev: float | None = None
+    difference_ev: float | None = Field(None, description="computed shift less measured shift")
+    level: str | None = Field(None, description="functional, spin-orbit, cutoff and mesh of the gap")
+
+
+class LedgerRow(Result):
+    """One term between the bulk gap and the measured gap."""
+
+    term: str
+    value_ev: float | None
+    low_ev: float | None = None
+    high_ev: float | None = None
+    source: str
+
+
+class Comparison(Result):
+    """DFT against STS."""
+
+    rows: list[ComparisonRow] = Field(default_factory=list)
+    ledger: list[LedgerRow] = Field(default_factory=list)
+    flags: list[str] = Field(default_factory=list)
+    experiment: str | None = None
+
+
+class StudyResult(Result):
+    """All cells of a study and how they compare with the experiment."""
+
+    study: str
+    engine: str
+    protocol: str
+    corecrown_version: str
+    cells: list[CellResult]
+    comparison: Comparison | None = None

@@ -1,0 +1,1 @@
+"""Scanning tunnelling spectroscopy: sweeps, spectra, edges, traps and stability."""

@@ -1,0 +1,96 @@
+"""Settings of this machine: programs, folders, MPI. From the environment, then from a file, then defaults."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+from corecrown.errors import InputError
+
+__all__ = ["Settings", "get_settings", "settings_file"]
+
+
+def settings_file() -> Path:
+    """Return where the settings file of this user is (it need not exist)."""
+    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(base) / "corecrown" / "settings.yaml"
+
+
+def _data_folder() -> Path:
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "corecrown"
+
+
+class Settings(BaseSettings):
+    """What corecrown needs to know of this machine.
+
+    Every field can be set as ``CORECROWN_<FIELD>`` in the environment or in ``~/.config/corecrown/settings.yaml``;
+    the environment wins. Unknown keys in either are errors.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="CORECROWN_", extra="forbid", frozen=True)
+
+    data_dir: Path = Field(default_factory=_data_folder, description="pseudopotentials are kept below this folder")
+    pseudo_dir: Path | None = Field(None, description="a folder of your own UPF files, one a species; instead of ours")
+    espresso_bin: str | None = Field(
+        None, description="how pw.x and its sisters are called: a folder, or a command with {program} in it"
+    )
+    mpi_command: str | None = Field(
+        None, description="MPI launcher with {ranks} in it, for example 'srun -n {ranks}'; empty for none"
+    )
+    mpi_ranks: int | None = Field(None, ge=1, description="MPI ranks; by default one a physical core")
+    scratch_dir: Path | None = Field(None, description="wavefunctions go here instead of beside the run")
+    custodian_polling_s: float = Field(0.5, gt=0, description="seconds between looks at a running program")
+    silence_limit_s: float = Field(3600, gt=0, description="a program that writes nothing for so long is stopped")
+    extra_handlers: list[str] = Field(
+        default_factory=list, description="custodian handlers of your own, as 'module.Class', tried before ours"
+    )
+    vasp_std_command: str | None = Field(None, description="how vasp_std is called, with MPI")
+    vasp_ncl_command: str | None = Field(None, description="how vasp_ncl is called, with MPI")
+    walltime_s: float | None = Field(None, gt=0, description="seconds until the queue ends this process")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the environment first, then the settings file."""
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=settings_file())
+
+
+@cache
+def get_settings() -> Settings:
+    """Return the settings of this process.
+
+    Raises
+    ------
+    InputError
+        If the environment or the settings file holds an unknown key or a value of the wrong kind.
+    """
+    known = {f"CORECROWN_{name.upper()}" for name in Settings.model_fields}
+    unknown = sorted(name for name in os.environ if name.startswith("CORECROWN_") and name not in known)
+    if unknown:
+        raise InputError(
+            f"environment: {unknown[0]} is not a setting of corecrown", f"known: {', '.join(sorted(known))}"
+        )
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"settings (environment or {settings_file()}), field {field}: {first['msg']}",
+            f"known fields: {', '.join(Settings.model_fields)}",
+        ) from error

@@ -1,0 +1,1 @@
+"""Atoms in, atoms out: reference crystals, formamidinium, substitution, ensembles and platelets."""

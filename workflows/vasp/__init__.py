@@ -1,0 +1,1 @@
+"""VASP, on atomate2, to the same results."""
