@@ -1,0 +1,63 @@
+"""What every command shares: options, output as table or JSON, and errors as one line and a hint."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["AsJson", "Verbose", "fail", "print_json", "print_table", "state"]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+
+
+class _State:
+    """What was said on the command line before errors are printed."""
+
+    verbose = False
+
+
+state = _State()
+
+
+def _set_verbose(value: bool) -> bool:
+    state.verbose = state.verbose or value
+    return value
+
+
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="Show tracebacks and logs.", callback=_set_verbose, is_eager=True)
+]
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document on stdout; pydantic models are dumped, numbers that are not numbers become null."""
+    if hasattr(document, "model_dump"):
+        document = document.model_dump(mode="json")
+    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> None:
+    """Print a table that fits the terminal; the first column is left-aligned, the others right-aligned."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", caption=caption or None, caption_justify="left", box=box.SIMPLE_HEAD)
+    for index, name in enumerate(header):
+        table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=140)
+    console.print(table)
+
+
+def fail(message: str, hint: str, exit_code: int) -> None:
+    """Print an error as one line and a hint on stderr, and leave."""
+    sys.stderr.write(f"corecrown: {message}\n")
+    if hint:
+        sys.stderr.write(f"  hint: {hint}\n")
+    raise SystemExit(exit_code)

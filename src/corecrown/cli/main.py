@@ -1,0 +1,84 @@
+"""The entry point: registers the command groups and turns errors into one line and a hint."""
+
+import sys
+from importlib import import_module
+from typing import Annotated
+
+import click
+import typer
+
+from corecrown.cli.common import Verbose, fail, state
+from corecrown.errors import CorecrownError
+
+__all__ = ["app", "main"]
+
+GROUPS = ("doctor", "setup", "build", "study", "report", "analyse", "sts")
+
+
+app = typer.Typer(
+    name="corecrown",
+    help="How formamidinium changes the electronic structure of CsPbBr3, with Quantum ESPRESSO or VASP, beside STS.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from corecrown import __version__
+
+        typer.echo(f"corecrown {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Options that stand before any command."""
+
+
+def _register() -> None:
+    for name in GROUPS:
+        try:
+            import_module(f"corecrown.cli.{name}").register(app)
+        except ModuleNotFoundError as error:
+            if error.name != f"corecrown.cli.{name}":
+                raise
+
+
+_register()
+
+
+def main() -> None:
+    """Run the command line; every foreseen error leaves as one line and a hint, never as a traceback."""
+    try:
+        app(standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        raise SystemExit(leave.exit_code) from None
+    except click.exceptions.Abort:
+        raise SystemExit(130) from None
+    except KeyboardInterrupt:
+        fail("stopped by you; what was finished stays finished", "the same command again continues", 130)
+    except click.ClickException as error:
+        fail(error.format_message(), "corecrown COMMAND --help shows what is allowed", 2)
+    except CorecrownError as error:
+        if state.verbose:
+            raise
+        fail(error.message, error.hint, error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise SystemExit(0) from None
+    except Exception as error:  # noqa: BLE001
+        if state.verbose:
+            raise
+        fail(
+            f"unforeseen {type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}",
+            "this is a defect of corecrown; run again with --verbose and report what it prints",
+            1,
+        )
