@@ -1,0 +1,235 @@
+"""Protocols: how carefully each step is computed, for both engines, from ``inputs/protocols/*.yaml``."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from corecrown.errors import InputError
+from corecrown.postprocess.results import Step
+from corecrown.resources import input_folder, input_names, read_yaml
+
+__all__ = [
+    "BandsSettings",
+    "ExcitationSettings",
+    "Functional",
+    "HybridSettings",
+    "MassesSettings",
+    "PdosSettings",
+    "Protocol",
+    "RelaxSettings",
+    "StepSettings",
+    "Theory",
+    "load_protocol",
+]
+
+
+class Functional(StrEnum):
+    """Exchange-correlation functionals that a study can name."""
+
+    PBE = "PBE"
+    PBESOL = "PBEsol"
+
+
+@dataclass(frozen=True)
+class Theory:
+    """The level of theory of a calculation.
+
+    Parameters
+    ----------
+    functional
+        The functional the pseudopotentials were made with, and the one used unless ``hybrid`` is set.
+    hybrid
+        ``"HSE06"`` or None.
+    dispersion
+        Grimme's D3 correction with Becke-Johnson damping.
+    spin_orbit
+        Spin-orbit coupling, with fully relativistic pseudopotentials.
+    """
+
+    functional: Functional = Functional.PBE
+    hybrid: Literal["HSE06"] | None = None
+    dispersion: bool = False
+    spin_orbit: bool = False
+
+    @property
+    def name(self) -> str:
+        """The functional as a result names it."""
+        return (self.hybrid or self.functional.value) + ("+D3" if self.dispersion else "")
+
+
+class StepSettings(BaseModel):
+    """What every step knows. A mesh is given by its spacing or explicitly; one of the two."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    cutoff_wfc_ry: float = Field(gt=0, le=1000, description="plane-wave cutoff of the wavefunctions, Ry")
+    cutoff_rho_ry: float | None = Field(None, gt=0, description="of the density, Ry; four times the other by default")
+    encut_ev: float = Field(gt=0, description="VASP's cutoff, eV")
+    kpoint_spacing: float | None = Field(None, gt=0, description="|b_i| / N_i in 1/Å, with 2π in b")
+    kpoint_mesh: tuple[int, int, int] | None = None
+    kpoint_shift: tuple[Literal[0, 1], Literal[0, 1], Literal[0, 1]] = (0, 0, 0)
+    scf_threshold_ry_per_atom: float = Field(gt=0, le=1e-3)
+    max_scf_iterations: int = Field(100, ge=1)
+    mixing_beta: float = Field(0.5, gt=0, le=1)
+    conduction_bands: int = Field(4, ge=0, description="empty bands that are computed")
+
+    @model_validator(mode="after")
+    def _one_mesh(self) -> "StepSettings":
+        if (self.kpoint_mesh is None) == (self.kpoint_spacing is None):
+            raise ValueError("give kpoint_mesh or kpoint_spacing, one of the two")
+        if self.kpoint_mesh is not None and min(self.kpoint_mesh) < 1:
+            raise ValueError("kpoint_mesh needs three numbers of at least 1")
+        return self
+
+
+class RelaxSettings(StepSettings):
+    """When a relaxation is done."""
+
+    force_threshold_ry_bohr: float = Field(gt=0)
+    pressure_threshold_kbar: float = Field(gt=0)
+    energy_threshold_ry_per_atom: float = Field(gt=0)
+    max_ionic_steps: int = Field(ge=1)
+    conduction_bands: int = Field(0, ge=0)
+
+
+class BandsSettings(StepSettings):
+    """Where bands are computed."""
+
+    path: list[list[str]] = Field(description="lines through named points of the Pbnm Brillouin zone")
+    path_spacing: float = Field(gt=0, description="largest distance of k-points along the path, 1/Å with 2π")
+    conduction_bands: int = Field(12, ge=1)
+
+
+class PdosSettings(StepSettings):
+    """How the projected density of states is made."""
+
+    sigma_ev: float = Field(0.1, gt=0, description="standard deviation of the Gaussian broadening, eV")
+    step_ev: float = Field(0.02, gt=0, description="distance of the energies, eV")
+    conduction_bands: int = Field(24, ge=1)
+
+
+class MassesSettings(StepSettings):
+    """How effective masses are measured."""
+
+    max_refinements: int = Field(4, ge=0, description="searches for the extremum before the stencil is laid")
+    conduction_bands: int = Field(6, ge=2)
+
+
+class HybridSettings(StepSettings):
+    """How exact exchange is computed."""
+
+    q_mesh: tuple[int, int, int] = (1, 1, 1)
+    cutoff_fock_ry: float | None = Field(None, gt=0, description="of the exact exchange, Ry; cutoff_wfc_ry by default")
+
+
+class ExcitationSettings(StepSettings):
+    """How excited states are converged."""
+
+    mixing_beta: float = Field(0.3, gt=0, le=1)
+    conduction_bands: int = Field(6, ge=1)
+
+
+_MODELS: dict[Step, type[StepSettings]] = {
+    Step.RELAX: RelaxSettings,
+    Step.SCF: StepSettings,
+    Step.BANDS: BandsSettings,
+    Step.PDOS: PdosSettings,
+    Step.MASSES: MassesSettings,
+    Step.HYBRID: HybridSettings,
+    Step.SPIN_ORBIT: StepSettings,
+    Step.EXCITATION: ExcitationSettings,
+}
+
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A named set of step settings.
+
+    Parameters
+    ----------
+    name, description
+        As in the file.
+    converged
+        Whether its gaps are meant to be believed in themselves.
+    gap_uncertainty_ev
+        What a gap shift between two cells may be off by for want of cutoff and mesh, eV.
+    steps
+        Keys and values by step, defaults and overrides merged.
+    """
+
+    name: str
+    description: str
+    converged: bool
+    gap_uncertainty_ev: float
+    steps: dict[Step, dict[str, Any]] = field(repr=False)
+
+    def settings(self, step: Step) -> Any:
+        """Return the validated settings of a step, an instance of that step's settings class."""
+        return _MODELS[step].model_validate(self.steps[step])
+
+
+def load_protocol(name: str, overrides: dict[str, dict[str, Any]] | None = None) -> Protocol:
+    """Read a protocol that ships with the package and lay overrides over it.
+
+    Parameters
+    ----------
+    name
+        ``demo``, ``fast``, ``balanced`` or ``precise``.
+    overrides
+        By step name, or ``all``; the keys are those of the step's settings.
+
+    Raises
+    ------
+    InputError
+        If the protocol, a step or a key is unknown, or a value is not allowed.
+    """
+    if name not in input_names("protocols"):
+        raise InputError(f"protocol {name!r} is unknown", f"known: {', '.join(input_names('protocols'))}")
+    content = read_yaml(input_folder("protocols", f"{name}.yaml"))
+    overrides = overrides or {}
+    places = ["all", *(step.value for step in Step)]
+    for place in overrides:
+        if place not in places:
+            raise InputError(f"overrides: step {place!r} is unknown", f"known: {', '.join(places)}")
+    steps = {}
+    for step in Step:
+        merged: dict[str, Any] = {}
+        for layer in (content.get("all"), content.get(step.value), overrides.get("all"), overrides.get(step.value)):
+            merged = _lay_over(merged, layer or {})
+        _check(step, merged, overrides)
+        steps[step] = merged
+    return Protocol(
+        name=content["name"],
+        description=content["description"],
+        converged=content["converged"],
+        gap_uncertainty_ev=content["gap_uncertainty_ev"],
+        steps=steps,
+    )
+
+
+def _lay_over(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
+    """Merge two layers; naming a mesh in the upper one removes the spacing of the lower one, and the reverse."""
+    merged = dict(lower)
+    for mine, other in (("kpoint_mesh", "kpoint_spacing"), ("kpoint_spacing", "kpoint_mesh")):
+        if mine in upper and other not in upper:
+            merged.pop(other, None)
+            merged.pop("kpoint_shift", None)
+    return merged | upper
+
+
+def _check(step: Step, merged: dict[str, Any], overrides: dict[str, dict[str, Any]]) -> None:
+    model = _MODELS[step]
+    try:
+        model.model_validate(merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field_name = ".".join(str(part) for part in first["loc"]) or "mesh"
+        where = step.value if field_name in overrides.get(step.value, {}) else "all"
+        where = where if overrides else f"protocol step {step.value}"
+        raise InputError(
+            f"overrides.{where}.{field_name}: {first['msg']}",
+            f"keys of step {step.value}: {', '.join(model.model_fields)}",
+        ) from error
