@@ -24,6 +24,7 @@ __all__ = [
     "PdosSummary",
     "Pseudopotential",
     "RunSettings",
+    "ShiftSplit",
     "Step",
     "StepResult",
     "StepTiming",
@@ -263,12 +264,26 @@ class LedgerRow(Result):
     source: str
 
 
+class ShiftSplit(Result):
+    """A shift of the gap in three parts, from counterfactual cells; the parts add up to the total."""
+
+    cell: str
+    reference: str
+    strain_ev: float | None = Field(None, description="the reference's fractional positions in the cell's lattice")
+    distortion_ev: float | None = Field(None, description="the cell's Pb-Br framework, before A sites change")
+    a_site_ev: float | None = Field(None, description="A-site chemistry: FA instead of Cs in that framework")
+    total_ev: float | None = None
+    uncertainty_ev: float | None = Field(None, description="of the total; each part has at least as much")
+    level: str | None = None
+
+
 class Comparison(Result):
     """DFT against STS."""
 
     rows: list[ComparisonRow] = Field(default_factory=list)
     ledger: list[LedgerRow] = Field(default_factory=list)
     flags: list[str] = Field(default_factory=list)
+    splits: list[ShiftSplit] = Field(default_factory=list)
     experiment: str | None = None
 
 
