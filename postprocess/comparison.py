@@ -1,4 +1,4 @@
-"""DFT against STS: shifts of the gap cell by cell beside the places they stand for, ledger, split and flags."""
+"""DFT against STS: shifts of the gap, cell by cell, beside the places they stand for; ledger, split, flags."""
 
 import re
 import statistics
@@ -13,12 +13,18 @@ from corecrown.postprocess.results import (
     Comparison,
     ComparisonRow,
     LedgerRow,
-    Level,
-    ShiftSplit,
     StudyResult,
 )
+from corecrown.postprocess.shifts import (
+    gap_of,
+    level_differs,
+    level_text,
+    shift_uncertainty,
+    split_shifts,
+    why_no_gap,
+)
 
-__all__ = ["compare_study", "load_experiment", "shift_uncertainty", "split_shifts"]
+__all__ = ["compare_study", "load_experiment"]
 
 ENSEMBLE_MEMBER = re.compile(r"(?P<family>.+-e)\d+")
 
@@ -44,7 +50,8 @@ def compare_study(
     experiment
         What was measured, and which cell stands for which place (`load_experiment`).
     gap_uncertainty_ev
-        How far the protocol that was used leaves a gap from its converged value, eV; enters every shift as a floor.
+        How far the protocol that was used leaves a gap from its converged value, eV; enters every shift as a
+        floor.
 
     Returns
     -------
@@ -59,7 +66,9 @@ def compare_study(
     order = [label for label in (reference_label,) if label in cells]
     order += [label for label in cells if label != reference_label]
     rows = [
-        _row(cells[label], reference, places.get(label), reference_place, experiment, gap_uncertainty_ev)
+        _with_place(
+            _row(cells[label], places.get(label), reference, gap_uncertainty_ev), reference_place, experiment
+        )
         for label in order
         if label is not None
     ]
@@ -81,101 +90,6 @@ def compare_study(
     )
 
 
-def shift_uncertainty(
-    cell: CellResult, reference: CellResult, gap_uncertainty_ev: float | None = None
-) -> tuple[float | None, list[str]]:
-    """Estimate how far the shift of a gap may be off, and say what from.
-
-    Added in quadrature, each where it can be had: the difference between the shift from the bands and the shift from
-    the mesh (one functional); half the range of the shift over levels of theory; √2 times ``gap_uncertainty_ev``.
-
-    Returns
-    -------
-    uncertainty, notes
-        eV (``None`` where nothing is known), and the origin of each part.
-    """
-    parts: list[float] = []
-    notes: list[str] = []
-    by_source = _shifts_by_source(cell, reference)
-    if by_source:
-        name, worst = max(by_source.items(), key=lambda item: item[1])
-        parts.append(worst)
-        notes.append(f"shift uncertainty: bands against mesh at {name}, {worst:.3f} eV")
-    by_level = _shifts_by_level(cell, reference)
-    if len(by_level) > 1:
-        half = (max(by_level.values()) - min(by_level.values())) / 2
-        parts.append(half)
-        shown = ", ".join(f"{name} {value:+.3f}" for name, value in by_level.items())
-        notes.append(
-            f"shift uncertainty: half the range over levels of theory, {half:.3f} eV (shifts: {shown} eV)"
-        )
-    if gap_uncertainty_ev is not None:
-        parts.append(2**0.5 * gap_uncertainty_ev)
-        notes.append(
-            f"shift uncertainty: the protocol leaves ±{gap_uncertainty_ev:g} eV on a gap (mesh, cutoff, relaxation), "
-            f"√2 of it on a shift"
-        )
-    if not parts:
-        return None, [
-            "no shift uncertainty: one gap source, one level of theory, and no tolerance of the protocol"
-        ]
-    if gap_uncertainty_ev is None:
-        notes.append("shift uncertainty: cutoff and relaxation are not in it")
-    return sum(part**2 for part in parts) ** 0.5, notes
-
-
-def split_shifts(
-    cells: Sequence[CellResult], reference_label: str | None, gap_uncertainty_ev: float | None = None
-) -> list[ShiftSplit]:
-    """Split the shift of each cell that has a ``-framework`` twin into strain, distortion and A-site chemistry.
-
-    strain = gap(reference strained to the cell's lattice) - gap(reference); distortion = gap(the cell's framework
-    with the reference's A-site ion) - gap(strained); A site = gap(cell) - gap(framework). The parts depend on this
-    order; their sum does not.
-    """
-    by_label = {cell.label: cell for cell in cells}
-    reference = by_label.get(reference_label or "")
-    splits = []
-    for cell in cells:
-        framework = by_label.get(f"{cell.label}-framework")
-        if framework is None or reference is None or cell.label == reference.label:
-            continue
-        strained = _strained_to(cell, reference, cells)
-        gaps = [_gap(c) if c is not None else None for c in (reference, strained, framework, cell)]
-        steps = [
-            b - a if a is not None and b is not None else None for a, b in zip(gaps, gaps[1:], strict=False)
-        ]
-        uncertainty, notes = shift_uncertainty(cell, reference, gap_uncertainty_ev)
-        if strained is None:
-            notes.append(
-                f"no cell {reference.label}-strained in the lattice of {cell.label}: strain not told apart"
-            )
-        notes += [
-            f"{c.label}: {_no_gap(c)}"
-            for c in (reference, strained, framework, cell)
-            if c is not None and _gap(c) is None
-        ]
-        notes += [
-            f"{c.label} is not at the level of {reference.label}: {reason}"
-            for c in (strained, framework, cell)
-            if c is not None and (reason := _level_differs(c, reference))
-        ]
-        splits.append(
-            ShiftSplit(
-                cell=cell.label,
-                reference=reference.label,
-                strain_ev=steps[0],
-                distortion_ev=steps[1],
-                a_site_ev=steps[2],
-                total_ev=gaps[3] - gaps[0] if gaps[0] is not None and gaps[3] is not None else None,
-                uncertainty_ev=uncertainty,
-                level=_level_text(cell),
-                notes=notes,
-            )
-        )
-    return splits
-
-
 def _reference_label(experiment: Experiment, study: StudyResult) -> str | None:
     if experiment.compare:
         return experiment.compare[0].cell
@@ -184,30 +98,18 @@ def _reference_label(experiment: Experiment, study: StudyResult) -> str | None:
 
 
 def _row(
-    cell: CellResult,
-    reference: CellResult | None,
-    place_name: str | None,
-    reference_place: Place | None,
-    experiment: Experiment,
-    gap_uncertainty_ev: float | None,
+    cell: CellResult, place: str | None, reference: CellResult | None, gap_uncertainty_ev: float | None
 ) -> ComparisonRow:
-    gap = _gap(cell)
+    gap = gap_of(cell)
     shift = _shift(cell, reference, gap_uncertainty_ev)
-    notes = list(shift.notes)
-    if gap is None:
-        notes.insert(0, _no_gap(cell))
-    return _with_place(
-        ComparisonRow(
-            cell=cell.label,
-            place=place_name,
-            gap_ev=gap,
-            shift_ev=shift.value,
-            shift_uncertainty_ev=shift.uncertainty,
-            level=_level_text(cell),
-            notes=notes,
-        ),
-        reference_place,
-        experiment,
+    return ComparisonRow(
+        cell=cell.label,
+        place=place,
+        gap_ev=gap,
+        shift_ev=shift.value,
+        shift_uncertainty_ev=shift.uncertainty,
+        level=level_text(cell),
+        notes=[*([why_no_gap(cell)] if gap is None else []), *shift.notes],
     )
 
 
@@ -255,17 +157,17 @@ def _with_place(row: ComparisonRow, reference_place: Place | None, experiment: E
 
 
 def _shift(cell: CellResult, reference: CellResult | None, gap_uncertainty_ev: float | None) -> _Shift:
-    gap = _gap(cell)
+    gap = gap_of(cell)
     if reference is None:
         return _Shift(None, None, ("no shift: the reference cell is not in the study",))
-    reference_gap = _gap(reference)
+    reference_gap = gap_of(reference)
     if cell.label == reference.label:
         known = gap is not None
         return _Shift(0.0 if known else None, 0.0 if known else None, ("the reference",))
     if gap is None or reference_gap is None:
         who = reference.label if reference_gap is None else cell.label
         return _Shift(None, None, (f"no shift: {who} has no gap",))
-    reason = _level_differs(cell, reference)
+    reason = level_differs(cell, reference)
     if reason and reason.startswith("functional"):
         return _Shift(None, None, (f"no shift: not the level of {reference.label}: {reason}",))
     uncertainty, notes = shift_uncertainty(cell, reference, gap_uncertainty_ev)
@@ -282,7 +184,7 @@ def _ensemble_rows(
     reference_place: Place | None,
     experiment: Experiment,
 ) -> list[ComparisonRow]:
-    """Return one row for each ensemble of orientations or sites: the mean over its members, and their spread."""
+    """Return one row for each ensemble of orientations or sites: the mean over its members."""
     families: dict[str, list[ComparisonRow]] = {}
     for row in rows:
         match = ENSEMBLE_MEMBER.fullmatch(row.cell)
@@ -306,7 +208,7 @@ def _ensemble_rows(
             level=members[0].level,
             notes=[
                 f"mean over {len(gaps)} of {len(members)} members, standard deviation {spread:.3f} eV",
-                "shift uncertainty: standard error over the members and the largest uncertainty of one of them",
+                "shift uncertainty: standard error over the members, and the largest uncertainty of one",
             ],
         )
         means.append(_with_place(mean, reference_place, experiment))
@@ -320,98 +222,3 @@ def _ledger(
         note = f"the reference cell {label} is not in the study" if label else "the study has no cells"
         return [LedgerRow(term="bulk gap", value_ev=None, source="study", notes=[note])]
     return build_ledger(reference, place, experiment)
-
-
-def _gap(cell: CellResult) -> float | None:
-    return cell.edges.gap_ev if cell.edges is not None else None
-
-
-def _no_gap(cell: CellResult) -> str:
-    if cell.failed:
-        step, reason = next(iter(cell.failed.items()))
-        return f"no gap: {step} failed: {reason}"
-    if cell.edges is None:
-        return "no gap: no step that gives band edges has finished"
-    return f"no gap: {'; '.join(cell.edges.notes) or 'the cell is a metal or has no empty bands'}"
-
-
-def _level_text(cell: CellResult) -> str | None:
-    settings = cell.settings
-    if settings is None or cell.edges is None:
-        return None
-    cutoff = (
-        f"{settings.cutoff_wfc_ry:g} Ry"
-        if settings.cutoff_wfc_ry is not None
-        else f"{settings.encut_ev:g} eV"
-        if settings.encut_ev is not None
-        else "cutoff not recorded"
-    )
-    mesh = (
-        "×".join(str(n) for n in settings.kpoint_mesh) + " mesh"
-        if settings.kpoint_mesh
-        else "mesh not recorded"
-    )
-    spin = "spin-orbit" if settings.spin_orbit else "no spin-orbit"
-    return f"{settings.functional}, {spin}, {cutoff}, {mesh}, gap from {cell.edges.source}"
-
-
-def _level_differs(cell: CellResult, reference: CellResult) -> str | None:
-    """Say in what the settings of two cells differ that a shift between them should not have; functional first."""
-    mine, theirs = cell.settings, reference.settings
-    if mine is None or theirs is None:
-        return "settings not recorded"
-    if (mine.functional, mine.spin_orbit) != (theirs.functional, theirs.spin_orbit):
-        return f"functional {mine.functional}/{theirs.functional}, spin-orbit {mine.spin_orbit}/{theirs.spin_orbit}"
-    for name in ("cutoff_wfc_ry", "encut_ev"):
-        if getattr(mine, name) != getattr(theirs, name):
-            return f"{name} {getattr(mine, name)}/{getattr(theirs, name)}"
-    if mine.kpoint_mesh != theirs.kpoint_mesh:
-        return f"mesh {mine.kpoint_mesh}/{theirs.kpoint_mesh}"
-    return None
-
-
-def _level_key(level: Level) -> str:
-    return f"{level.functional}{'+SOC' if level.spin_orbit else ''}"
-
-
-def _shifts_by_source(cell: CellResult, reference: CellResult) -> dict[str, float]:
-    """Return |shift from bands - shift from mesh| for each level of theory that has both, in both cells."""
-    mine, theirs = _gaps_by_level_and_source(cell), _gaps_by_level_and_source(reference)
-    return {
-        key: abs((mine[key, "bands"] - theirs[key, "bands"]) - (mine[key, "mesh"] - theirs[key, "mesh"]))
-        for key in dict.fromkeys(name for name, _ in mine)
-        if all((key, source) in gaps for gaps in (mine, theirs) for source in ("bands", "mesh"))
-    }
-
-
-def _shifts_by_level(cell: CellResult, reference: CellResult) -> dict[str, float]:
-    """Return the shift at each level of theory that both cells have, from the same source in both."""
-    mine, theirs = _gaps_by_level_and_source(cell), _gaps_by_level_and_source(reference)
-    shifts: dict[str, float] = {}
-    for source in ("bands", "mesh"):
-        for key, place in mine:
-            if place == source and (key, source) in theirs and key not in shifts:
-                shifts[key] = mine[key, source] - theirs[key, source]
-    return shifts
-
-
-def _gaps_by_level_and_source(cell: CellResult) -> dict[tuple[str, str], float]:
-    gaps: dict[tuple[str, str], float] = {}
-    for level in cell.levels:
-        if level.gap_ev is not None:
-            key = (_level_key(level), level.source)
-            gaps[key] = min(level.gap_ev, gaps.get(key, level.gap_ev))
-    return gaps
-
-
-def _strained_to(cell: CellResult, reference: CellResult, cells: Sequence[CellResult]) -> CellResult | None:
-    """Return the reference strained to the lattice of a cell: labelled so, and of the same lattice constants."""
-
-    def lattice(one: CellResult) -> tuple[float, float, float]:
-        return one.lattice_a_angstrom, one.lattice_b_angstrom, one.lattice_c_angstrom
-
-    for one in cells:
-        named = one.label.startswith(f"{reference.label}-strained")
-        if named and all(abs(a - b) < 0.005 for a, b in zip(lattice(one), lattice(cell), strict=True)):
-            return one
-    return None

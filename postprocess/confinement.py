@@ -1,7 +1,7 @@
-"""What the thickness of a platelet adds to the bulk gap: the kinetic energy of a finite well, and image charges.
+"""What the thickness of a platelet adds to the bulk gap: a finite well, and image charges.
 
-Both are estimates of an effective-mass kind for a slab of one material, lengths in nm, energies in eV, masses in
-electron masses.
+Both are estimates of an effective-mass kind for a slab of one material, lengths in nm, energies in eV, masses
+in electron masses.
 """
 
 import math
@@ -131,8 +131,8 @@ def slab_self_energy(
 
     Notes
     -----
-    For constant reflections this is the usual series of images, for example Kumagai and Takagahara, Phys. Rev. B 40,
-    12359 (1989).
+    For constant reflections this is the usual series of images, for example Kumagai and Takagahara, Phys.
+    Rev. B 40, 12359 (1989).
     """
     _positive(
         width_nm=width_nm,

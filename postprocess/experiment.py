@@ -26,7 +26,7 @@ __all__ = [
 
 
 class _Entry(BaseModel):
-    """Base of all parts of an experiment file: frozen, unknown keys refused, numbers that are not numbers refused."""
+    """Base of all parts of an experiment file: frozen, unknown keys and infinite numbers refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -56,11 +56,11 @@ class Source(_Entry):
     journal: str | None = None
     year: int | None = None
     doi: str | None = None
-    synthetic: bool = Field(False, description="made by a generator, not measured")
+    synthetic: bool = Field(default=False, description="made by a generator, not measured")
 
 
 class Place(_Entry):
-    """Edges measured at one place of the platelets; voltages are sample bias, so edges are at their own sign."""
+    """Edges measured at one place of the platelets; voltages are sample bias."""
 
     vbm_v: float | None = Field(None, description="valence edge, V of sample bias")
     cbm_v: float | None = Field(None, description="conduction edge, V of sample bias")
@@ -202,10 +202,10 @@ class Experiment(_Entry):
     """An experiment file."""
 
     name: str
-    source: Source = Field(default_factory=lambda: Source())
+    source: Source = Field(default_factory=Source)
     places: dict[str, Place]
     compare: list[Compared] = Field(default_factory=list, description="reference first")
-    conditions: Conditions = Field(default_factory=lambda: Conditions())
+    conditions: Conditions = Field(default_factory=Conditions)
     alignment: Alignment | None = None
     traps: Traps | None = None
     stability: Stability | None = None
@@ -214,7 +214,7 @@ class Experiment(_Entry):
     optical: Optical | None = None
     other: dict[str, Quantity] = Field(default_factory=dict)
     computed: Computed | None = None
-    model: Model = Field(default_factory=lambda: Model())
+    model: Model = Field(default_factory=Model)
 
     @model_validator(mode="after")
     def _places_exist(self) -> Self:
@@ -222,7 +222,8 @@ class Experiment(_Entry):
         for index, pair in enumerate(self.compare):
             if pair.place not in self.places:
                 raise ValueError(
-                    f"compare[{index}].place: there is no place {pair.place!r}; places: {', '.join(self.places) or 'none'}"
+                    f"compare[{index}].place: there is no place {pair.place!r}; places: "
+                    f"{', '.join(self.places) or 'none'}"
                 )
             if pair.cell in seen:
                 raise ValueError(f"compare[{index}].cell: {pair.cell!r} is listed twice")
@@ -243,7 +244,8 @@ def load_experiment(name_or_path: str | Path = "sts-core-crown", base_dir: Path 
     Raises
     ------
     InputError
-        If there is no such file, or it holds an unknown key or a wrong value; the message names file and field.
+        If there is no such file, or it holds an unknown key or a wrong value; the message names file and
+        field.
     """
     path = _find(name_or_path, base_dir)
     content = read_yaml(path)

@@ -39,11 +39,12 @@ def _about_measurement(experiment: Experiment) -> Iterator[str]:
         yield _thermal(conditions.temperature_k, places)
     if conditions.order == "average-then-differentiate":
         yield (
-            "averaging then differentiating equals differentiating then averaging for any linear filter: the order "
+            "averaging then differentiating equals differentiating then averaging for any linear filter: "
+            "the order "
             "matters only where a normalisation or an outlier rule lies between"
         )
     if any(place.method == "first-peak" and place.prominence is None for place in places):
-        yield "edges are first peaks without a stated prominence: humps of traps may have been taken for edges"
+        yield "edges are first peaks without a stated prominence: trap humps may have been taken for edges"
     if conditions.set_point_v is not None:
         for pair, place in zip(experiment.compare, places, strict=True):
             if (
@@ -52,19 +53,23 @@ def _about_measurement(experiment: Experiment) -> Iterator[str]:
                 and place.vbm_v < conditions.set_point_v < place.cbm_v
             ):
                 yield (
-                    f"{pair.place}: the set point ({conditions.set_point_v:g} V) lies inside the gap, where the tip "
+                    f"{pair.place}: the set point ({conditions.set_point_v:g} V) lies inside the gap, where "
+                    "the tip "
                     "comes nearer than over a conducting place; currents of different places share no scale"
                 )
     if experiment.traps is not None:
         low, high = experiment.traps.window_v
         yield (
-            f"the change of the trap integral depends on its window ({low:g} to {high:g} V) and on the normalisation "
-            f"({experiment.traps.normalised_by}): with the first peak in place of the tallest it differs by half"
+            f"the change of the trap integral depends on its window ({low:g} to {high:g} V) and on the "
+            "normalisation "
+            f"({experiment.traps.normalised_by}): with the first peak in place of the tallest it differs by "
+            "half"
         )
 
 
 def _thermal(temperature_k: float, places: Sequence[Place]) -> str:
-    width = f"thermal broadening at {temperature_k:g} K is 3.53 kT = {thermal_width_ev(temperature_k) * 1e3:.0f} meV full width"
+    width_mev = thermal_width_ev(temperature_k) * 1e3
+    width = f"thermal broadening at {temperature_k:g} K is 3.53 kT = {width_mev:.0f} meV full width"
     shifts = [
         abs(edge - origin)
         for place in places[1:]
@@ -77,7 +82,8 @@ def _thermal(temperature_k: float, places: Sequence[Place]) -> str:
     known = all(place.gap_error is not None for place in places)
     error = "given beside each shift" if known else "not given for every place"
     return (
-        f"{width}; edges shift by {span} between places. A line width does not bound a shift between centres: "
+        f"{width}; edges shift by {span} between places. A line width does not bound a shift between "
+        "centres: "
         f"compare a shift with its standard error, which is {error}"
     )
 
@@ -95,7 +101,8 @@ def _about_scales(experiment: Experiment) -> Iterator[str]:
             continue
         below = ionisation - work_function
         yield (
-            f"{pair.place}: the valence edge lies {below:.2f} eV below E_F in photoemission and {-place.vbm_v:.2f} eV in "
+            f"{pair.place}: the valence edge lies {below:.2f} eV below E_F in photoemission and "
+            f"{-place.vbm_v:.2f} eV in "
             f"STS: the two scales differ by {abs(below + place.vbm_v):.2f} eV"
         )
 
@@ -107,13 +114,14 @@ def _tunnelling_against_optical(experiment: Experiment) -> Iterator[str]:
     place = experiment.places[experiment.compare[0].place]
     if place.gap is not None and place.gap <= (gap.high if gap.high is not None else gap.value):
         yield (
-            f"{experiment.compare[0].place}: a tunnelling gap exceeds the optical gap by the exciton binding energy, but "
+            f"{experiment.compare[0].place}: a tunnelling gap exceeds the optical gap by the exciton "
+            "binding energy, but "
             f"{place.gap:.2f} eV does not exceed {gap.value:.2f} eV ({gap.source})"
         )
 
 
 def _ups_of(place: str, experiment: Experiment) -> Ups | None:
-    """Return the photoemission of the sample that a place is on: the longest sample name the place begins with."""
+    """Return the photoemission of the sample that a place is on: the longest name it begins with."""
     named = sorted((name for name in experiment.ups if place.startswith(name)), key=len)
     return experiment.ups[named[-1]] if named else None
 
@@ -123,11 +131,14 @@ def _about_cells(
 ) -> Iterator[str]:
     if experiment.conditions.monolayers is not None:
         yield (
-            f"the computed cells are bulk, the platelets are {experiment.conditions.monolayers} monolayers thick and lie "
-            "on a metal: gaps are not comparable term by term (see the ledger), shifts are the first thing to compare"
+            f"the computed cells are bulk, the platelets are {experiment.conditions.monolayers} monolayers "
+            "thick and lie "
+            "on a metal: gaps are not comparable term by term (see the ledger), shifts are the first thing "
+            "to compare"
         )
     yield (
-        "valence and conduction edges are not compared one by one: separate bulk cells share no energy zero, so only "
+        "valence and conduction edges are not compared one by one: separate bulk cells share no energy "
+        "zero, so only "
         "gaps are"
     )
     absent = [row.cell for row in rows if row.place and row.gap_ev is None]
@@ -136,10 +147,13 @@ def _about_cells(
     if reference is not None and reference.settings is not None:
         settings = reference.settings
         if not settings.spin_orbit and not any(level.spin_orbit for level in reference.levels):
-            yield "no level with spin-orbit coupling was computed, which takes about 1.1 eV off the gap of CsPbBr3"
+            yield "no level has spin-orbit coupling, which takes about 1.1 eV off the gap of CsPbBr3"
     computed = experiment.computed
     if computed is not None and computed.functional is None and computed.gaps_ev:
-        yield "the source does not state the functional of its own calculation: its gaps are no target, its shifts may be"
+        yield (
+            "the source does not state the functional of its own calculation: its gaps are no target, its "
+            "shifts may be"
+        )
 
 
 def _about_shifts(rows: Sequence[ComparisonRow]) -> Iterator[str]:
@@ -156,17 +170,22 @@ def _about_shifts(rows: Sequence[ComparisonRow]) -> Iterator[str]:
         if row.sts_shift_ev is None or row.difference_ev is None:
             continue
         if row.sts_shift_ev * row.shift_ev < 0:
-            yield f"{row.cell}: computed ({row.shift_ev:+.3f} eV) and measured ({row.sts_shift_ev:+.3f} eV) shifts differ in sign"
+            yield (
+                f"{row.cell}: computed ({row.shift_ev:+.3f} eV) and measured ({row.sts_shift_ev:+.3f} eV) shifts "
+                "differ in sign"
+            )
         errors = [row.shift_uncertainty_ev, row.sts_shift_uncertainty_ev]
         if errors[0] is not None and errors[1] is not None:
             bound = math.hypot(errors[0], errors[1])
             verdict = "agree within" if abs(row.difference_ev) <= bound else "differ by more than"
             yield (
-                f"{row.cell}: computed and measured shifts differ by {row.difference_ev:+.3f} eV: they {verdict} the "
+                f"{row.cell}: computed and measured shifts differ by {row.difference_ev:+.3f} eV: they "
+                f"{verdict} the "
                 f"combined uncertainty of {bound:.3f} eV"
             )
         else:
             yield (
-                f"{row.cell}: computed and measured shifts differ by {row.difference_ev:+.3f} eV; whether they agree "
+                f"{row.cell}: computed and measured shifts differ by {row.difference_ev:+.3f} eV; whether "
+                "they agree "
                 "cannot be said while one of them has no uncertainty"
             )

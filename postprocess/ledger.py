@@ -1,4 +1,4 @@
-"""The ledger: which terms lie between the gap of the bulk crystal and the gap that a tunnelling tip measures."""
+"""The ledger: which terms lie between the gap of the bulk crystal and the gap that a tip measures."""
 
 import itertools
 import math
@@ -15,7 +15,7 @@ HYBRIDS = ("HSE", "PBE0", "B3LYP", "GW", "EXX")
 
 
 def describe_level(level: Level) -> str:
-    """Return one phrase for a level of theory: functional, spin-orbit coupling, cutoff, mesh and where the gap is from."""
+    """Return one phrase for a level of theory: functional, spin-orbit coupling, cutoff, mesh, gap source."""
     parts = [level.functional, "spin-orbit" if level.spin_orbit else "no spin-orbit"]
     if level.cutoff_wfc_ry is not None:
         parts.append(f"{level.cutoff_wfc_ry:g} Ry")
@@ -27,10 +27,10 @@ def describe_level(level: Level) -> str:
 
 
 def best_level(levels: Iterable[Level]) -> Level | None:
-    """Return the highest level of theory with a gap: hybrid with spin-orbit coupling, hybrid, semilocal with, without.
+    """Return the highest level with a gap: hybrid with spin-orbit coupling, hybrid, semilocal with, without.
 
-    Functional and spin-orbit coupling count together because their effects do not add. Of several rows of one level
-    the smaller gap wins: more k-points can only find a tighter one.
+    Functional and spin-orbit coupling count together because their effects do not add. Of several rows of one
+    level the smaller gap wins: more k-points can only find a tighter one.
     """
 
     def rank(level: Level) -> tuple[bool, bool, float]:
@@ -42,10 +42,10 @@ def best_level(levels: Iterable[Level]) -> Level | None:
 def build_ledger(cell: CellResult, place: Place | None, experiment: Experiment) -> list[LedgerRow]:
     """Return the terms from the computed bulk gap to the measured gap, their sum, and the optical gap beside.
 
-    STS gap = bulk gap + confinement along c + dielectric self-energy - image screening by the substrate - voltage
-    dropped in the junction and tip-induced band bending + what the peak adds over the onset. A term without a value
-    is not in the sum but its range is, where it has one. Excitons are not in it: tunnelling sees the quasiparticle
-    gap.
+    STS gap = bulk gap + confinement along c + dielectric self-energy - image screening by the substrate -
+    voltage dropped in the junction and tip-induced band bending + what the peak adds over the onset. A term
+    without a value is not in the sum but its range is, where it has one. Excitons are not in it: tunnelling
+    sees the quasiparticle gap.
 
     Parameters
     ----------
@@ -153,7 +153,9 @@ def _confinement(cell: CellResult, experiment: Experiment, bulk_gap: float | Non
         value_ev=gap_change(barrier.value),
         low_ev=gap_change(barrier.low if barrier.low is not None else barrier.value),
         high_ev=gap_change(barrier.high if barrier.high is not None else math.inf, parabolic=True),
-        source=f"finite well of {width:.2f} nm, masses across it {kind}: {values}; barrier {barrier.value:g} eV",
+        source=(
+            f"finite well of {width:.2f} nm, masses across it {kind}: {values}; barrier {barrier.value:g} eV"
+        ),
         notes=notes,
     )
 
@@ -246,10 +248,14 @@ def _junction(cell: CellResult, experiment: Experiment, place: Place | None) -> 
         value_ev=None,
         low_ev=-largest,
         high_ev=largest,
-        source=f"one-dimensional stack: {min(fractions):.0%} to {max(fractions):.0%} of the bias falls in the platelet",
+        source=(
+            f"one-dimensional stack: {min(fractions):.0%} to {max(fractions):.0%} of the bias falls between "
+            "the metal and the middle of the platelet"
+        ),
         notes=[
-            "positive where the platelet stays depleted (the bias axis is stretched), negative where carriers "
-            "gather under the tip and tunnel before the edge is reached; the sign was not measured, so no value"
+            "positive where the platelet stays depleted: the bias axis is stretched",
+            "negative where carriers gather under the tip and tunnel before the edge is reached",
+            "which of the two holds was not measured, so there is no value",
         ],
     )
 
@@ -326,7 +332,7 @@ def _remainder(measured: LedgerRow, total: LedgerRow) -> LedgerRow:
 
 
 def _beside(total: LedgerRow, experiment: Experiment) -> list[LedgerRow]:
-    """Return the rows that are not in the sum: optical gap, computed and measured, and the measured bulk gap."""
+    """Return the rows that are not in the sum: optical gap and measured bulk gap."""
     optical, model = experiment.optical, experiment.model
     binding = (
         optical.exciton_binding_ev if optical and optical.exciton_binding_ev else model.exciton_binding_ev

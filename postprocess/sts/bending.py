@@ -1,7 +1,7 @@
 """How far the field of the tip can move an edge on the bias axis: a one-dimensional stack of dielectrics.
 
-Tip, vacuum, platelet, a layer (ligands, or nothing), metal. The platelet is undoped and holds no charge, so the
-field is constant in each layer. Lengths in nm, potentials in V.
+Tip, vacuum, platelet, a layer (ligands, or nothing), metal. The platelet is undoped and holds no charge, so
+the field is constant in each layer. Lengths in nm, potentials in V.
 """
 
 import math
@@ -88,8 +88,9 @@ def tip_distance_nm(set_point_a: float, set_point_v: float, barrier_ev: float = 
 
     Notes
     -----
-    κ = sqrt(2 m φ)/ħ and G₀ = 2e²/h, as in C. J. Chen, Introduction to Scanning Tunneling Microscopy. With a set
-    point inside the gap of a platelet the current had to pass the whole platelet, so the tip was nearer than this.
+    κ = sqrt(2 m φ)/ħ and G₀ = 2e²/h, as in C. J. Chen, Introduction to Scanning Tunneling Microscopy. With a
+    set point inside the gap of a platelet the current had to pass the whole platelet, so the tip was nearer
+    than this.
     """
     if not (set_point_a > 0 and set_point_v != 0 and barrier_ev > 0):
         raise InputError(
@@ -97,7 +98,7 @@ def tip_distance_nm(set_point_a: float, set_point_v: float, barrier_ev: float = 
         )
     conductance = set_point_a / abs(set_point_v) / physical_constants["conductance quantum"][0]
     kappa_per_nm = math.sqrt(2 * m_e * barrier_ev * e) / hbar * 1e-9
-    return max(0.0, -math.log(conductance) / (2 * kappa_per_nm))
+    return max(0.0, float(-math.log(conductance) / (2 * kappa_per_nm)))
 
 
 def band_bending(
