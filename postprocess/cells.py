@@ -94,17 +94,16 @@ def assemble_cell(
 
 def describe_level(settings: RunSettings | Level) -> str:
     """Say in one line what a number was computed with: functional, spin-orbit coupling, cutoff, mesh."""
-    parts = [
-        settings.functional,
-        "with spin-orbit coupling" if settings.spin_orbit else "no spin-orbit coupling",
-    ]
+    parts = [settings.functional, "spin-orbit" if settings.spin_orbit else "no spin-orbit"]
     encut = getattr(settings, "encut_ev", None)
     if settings.cutoff_wfc_ry is not None:
         parts.append(f"{settings.cutoff_wfc_ry:g} Ry")
     elif encut is not None:
         parts.append(f"{encut:g} eV")
-    if settings.kpoint_mesh is not None:
-        parts.append("×".join(str(number) for number in settings.kpoint_mesh))
+    else:
+        parts.append("cutoff not recorded")
+    mesh = settings.kpoint_mesh
+    parts.append("×".join(str(number) for number in mesh) + " mesh" if mesh else "mesh not recorded")
     if settings.q_mesh is not None:
         parts.append("q " + "×".join(str(number) for number in settings.q_mesh))
     return ", ".join(parts)
