@@ -16,12 +16,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from corecrown.errors import RunError
 from corecrown.postprocess.results import StepResult
 
-__all__ = ["StepFolder", "StepState", "cell_lock", "make_key", "write_atomically"]
+__all__ = ["StepFolder", "StepOutput", "StepState", "cell_lock", "make_key", "write_atomically"]
 
 RESULT, ATTEMPT, FAILURE, LOCK = "result.json", "attempt.json", "failure.json", "lock.json"
 
@@ -33,6 +33,16 @@ class StepState(StrEnum):
     RUNNING = "running"
     FAILED = "failed"
     WAITING = "waiting"
+
+
+class StepOutput(BaseModel):
+    """What a job passes on: where its files are, and its result."""
+
+    model_config = ConfigDict(frozen=True)
+
+    dir_name: str
+    structure: dict[str, Any]
+    result: StepResult
 
 
 def make_key(identity: dict[str, Any]) -> str:
@@ -70,11 +80,19 @@ class StepFolder:
 
     def finished(self, key: str | None = None) -> StepResult | None:
         """Return the stored result if there is a whole one with this key (or with any, where none is given)."""
+        result = self._read(self.path / RESULT)
+        if key is None or (result is not None and result.key == key):
+            return result
+        older = self._read(self.path / f"result-{key}.json")
+        if older is not None and older.key == key:
+            self.finish(older)
+            return older
+        return None
+
+    def _read(self, path: Path) -> StepResult | None:
         try:
-            result = StepResult.model_validate_json((self.path / RESULT).read_text(encoding="utf-8"))
+            result = StepResult.model_validate_json(path.read_text(encoding="utf-8"))
         except (OSError, ValidationError):
-            return None
-        if key is not None and result.key != key:
             return None
         attempt = self.path / result.folder
         return result if all((attempt / name).is_file() for name in result.files.values()) else None
@@ -85,8 +103,9 @@ class StepFolder:
         return [path for path in found if key is None or _read_json(path / ATTEMPT).get("key") == key]
 
     def begin(self, key: str) -> Path:
-        """Make and return a fresh attempt folder."""
+        """Make and return a fresh attempt folder; a result with another key steps aside, and can come back."""
         self.path.mkdir(parents=True, exist_ok=True)
+        self._set_aside()
         number = 1 + max((int(path.name.split("-")[1]) for path in self.attempts()), default=0)
         while True:
             attempt = self.path / f"attempt-{number:03d}"
@@ -101,7 +120,13 @@ class StepFolder:
 
     def finish(self, result: StepResult) -> None:
         """Store a result; from here on the step is done."""
+        self._set_aside(unless=result.key)
         write_atomically(self.path / RESULT, result.model_dump_json(indent=1))
+
+    def _set_aside(self, unless: str | None = None) -> None:
+        current = self._read(self.path / RESULT)
+        if current is not None and current.key != unless:
+            (self.path / RESULT).replace(self.path / f"result-{current.key}.json")
 
     def fail(self, attempt: Path, reason: str) -> None:
         """Say in an attempt why it came to nothing."""
@@ -115,8 +140,9 @@ class StepFolder:
 
     def forget(self) -> None:
         """Drop the stored result, keeping the attempt's files; the step will run again."""
-        with contextlib.suppress(FileNotFoundError):
-            (self.path / RESULT).replace(self.path / f"forgotten-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.json")
+        for path in (self.path / RESULT, *self.path.glob("result-*.json")):
+            with contextlib.suppress(FileNotFoundError):
+                path.replace(self.path / f"forgotten-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.json")
         for attempt in self.attempts():
             with contextlib.suppress(FileNotFoundError):
                 (attempt / ATTEMPT).unlink()

@@ -129,6 +129,11 @@ class PwInput:
         """Return the same input for another geometry of the same cell content."""
         return replace(self, structure=structure)
 
+    def with_keywords(self, namelist: str, **keywords: Any) -> "PwInput":
+        """Return the same input with keywords of a namelist set."""
+        changed = {**self.namelists, namelist: {**self.namelists.get(namelist, {}), **keywords}}
+        return replace(self, namelists=changed)
+
 
 _NOT_PHYSICS = {
     "outdir",

@@ -1,0 +1,194 @@
+"""The electronic structure of one cell, whatever the engine: relax, scf, and what starts from them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobflow import Flow, Job, JobConfig, Maker, OnMissing, job
+from pymatgen.core import Structure
+
+from corecrown.errors import InputError
+from corecrown.postprocess.results import CellResult, Step
+from corecrown.postprocess.study import assemble_cell
+from corecrown.workflows.protocols import Functional, Protocol, Theory, load_protocol
+from corecrown.workflows.record import StepFolder, StepOutput
+
+__all__ = ["STEP_NEEDS", "CellInfo", "ElectronicStructureMaker", "collect_cell", "with_needed"]
+
+STEP_NEEDS: dict[Step, Step | None] = {
+    Step.RELAX: None,
+    Step.SCF: None,
+    Step.BANDS: Step.SCF,
+    Step.PDOS: Step.SCF,
+    Step.MASSES: Step.BANDS,
+    Step.HYBRID: None,
+    Step.SPIN_ORBIT: None,
+    Step.EXCITATION: None,
+}
+"""Which step each step cannot do without (besides the relaxation, which all follow where it is asked for)."""
+
+
+def with_needed(steps: Iterable[Step]) -> list[Step]:
+    """Return steps in the order they run, with what they need added."""
+    wanted = set(steps)
+    for step in list(wanted):
+        needed = STEP_NEEDS[step]
+        while needed is not None:
+            wanted.add(needed)
+            needed = STEP_NEEDS[needed]
+    return [step for step in Step if step in wanted]
+
+
+@dataclass(frozen=True)
+class CellInfo:
+    """What is known of a cell before anything is computed."""
+
+    label: str
+    fa_fraction: float | None = None
+    alignment: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class ElectronicStructureMaker(Maker):
+    """Relaxation, scf, then bands, PDOS and masses from that one scf; hybrid, spin-orbit and Delta-SCF from their own.
+
+    Parameters
+    ----------
+    relax, scf, bands, pdos, masses, hybrid, spin_orbit, excitation
+        Makers of the steps; a step set to None is skipped.
+    name
+        Name of the flow.
+    """
+
+    relax: Any = None
+    scf: Any = None
+    bands: Any = None
+    pdos: Any = None
+    masses: Any = None
+    hybrid: Any = None
+    spin_orbit: Any = None
+    excitation: Any = None
+    name: str = "electronic structure"
+
+    @classmethod
+    def for_espresso(
+        cls,
+        protocol: str | Protocol = "fast",
+        steps: Iterable[Step | str] = (Step.RELAX, Step.SCF, Step.BANDS, Step.PDOS),
+        theory: Theory | None = None,
+        functional: Functional | str | None = None,
+    ) -> "ElectronicStructureMaker":
+        """Return the Maker that drives Quantum ESPRESSO.
+
+        Parameters
+        ----------
+        protocol
+            Name, or a protocol with overrides from :func:`~corecrown.workflows.protocols.load_protocol`.
+        steps
+            Which steps; what they need is added.
+        theory
+            Level of theory of the steps that do not have their own.
+        functional
+            Short for a theory with this functional.
+
+        Raises
+        ------
+        InputError
+            If the protocol or a step is unknown.
+        """
+        from corecrown.workflows.espresso.jobs import MAKERS
+
+        return cls._for_engine(MAKERS, "Quantum ESPRESSO", protocol, steps, theory or _theory(functional))
+
+    @classmethod
+    def _for_engine(
+        cls,
+        makers: Mapping[Step, Any],
+        engine: str,
+        protocol: str | Protocol,
+        steps: Iterable[Step | str],
+        theory: Theory,
+    ) -> "ElectronicStructureMaker":
+        protocol = load_protocol(protocol) if isinstance(protocol, str) else protocol
+        chosen = {}
+        for step in with_needed(Step(step) for step in steps):
+            if step not in makers:
+                raise InputError(
+                    f"steps: {step.value!r} is not available with {engine}",
+                    f"available: {', '.join(known.value for known in makers)}",
+                )
+            chosen[step.value] = makers[step](settings=protocol.settings(step), theory=theory)
+        return cls(**chosen)
+
+    @property
+    def steps(self) -> list[Step]:
+        """The steps that will be computed, in order."""
+        return [step for step in Step if getattr(self, step.value) is not None]
+
+    def make(self, structure: Structure, cell: CellInfo | str = "cell", folder: str | Path | None = None) -> Flow:
+        """Return the flow of one cell.
+
+        Parameters
+        ----------
+        structure
+            The cell to begin with.
+        cell
+            Label of the cell, or what is known of it.
+        folder
+            Folder of the cell: each step keeps its record in a folder of its own below. None for flows that run
+            elsewhere: each job then keeps its record in its working directory.
+        """
+        info = CellInfo(cell) if isinstance(cell, str) else cell
+        outputs: dict[Step, Job] = {}
+        for step in self.steps:
+            maker = self._placed(step, info, folder)
+            relaxed = outputs.get(Step.RELAX)
+            start = structure if relaxed is None else relaxed.output.structure
+            needed = STEP_NEEDS[step]
+            source = outputs.get(needed) if needed is not None else None
+            if step is Step.SCF:
+                source = relaxed
+            outputs[step] = maker.make(start, None if source is None else source.output)
+            outputs[step].name = f"{info.label} {step.value}"
+        collected = collect_cell(info, structure, {step.value: done.output for step, done in outputs.items()}, folder)
+        collected.name = f"{info.label} collect"
+        return Flow([*outputs.values(), collected], output=collected.output, name=info.label)
+
+    def _placed(self, step: Step, info: CellInfo, folder: str | Path | None) -> Any:
+        """Return a step's Maker with label and folder of this cell filled in."""
+        from dataclasses import replace
+
+        maker = getattr(self, step.value)
+        return replace(maker, label=info.label, folder=None if folder is None else str(Path(folder) / step.value))
+
+
+@job(output_schema=CellResult, config=JobConfig(on_missing_references=OnMissing.NONE))  # type: ignore[untyped-decorator]
+def collect_cell(
+    info: CellInfo,
+    structure: Structure,
+    steps: dict[str, StepOutput | None],
+    folder: str | Path | None = None,
+) -> CellResult:
+    """Put together what is known of a cell, steps that failed included."""
+    done = {Step(name): output.result for name, output in steps.items() if output is not None}
+    failed = {name: _why(folder, name) for name, output in steps.items() if output is None}
+    return assemble_cell(
+        label=info.label,
+        fa_fraction=info.fa_fraction,
+        alignment=info.alignment,
+        structure=structure,
+        steps=done,
+        failed=failed,
+        notes=info.notes,
+    )
+
+
+def _why(folder: str | Path | None, step: str) -> str:
+    reason = StepFolder(Path(folder) / step).failure() if folder is not None else None
+    return reason or "did not run: a step before it failed"
+
+
+def _theory(functional: Functional | str | None) -> Theory:
+    return Theory() if functional is None else Theory(functional=Functional(functional))

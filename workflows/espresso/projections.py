@@ -1,0 +1,87 @@
+"""What projwfc.x left: squared projections of every state on atomic orbitals."""
+
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from corecrown.errors import RunError
+from corecrown.postprocess.pdos import AtomicState
+
+__all__ = ["Projections", "read_projections"]
+
+_STATE = re.compile(
+    r"state #\s*(\d+): atom\s*(\d+) \(\s*([A-Z][a-z]?)\d*\s*\), wfc\s*\d+ \(l=\s*(\d)"
+    r"(?:\s+j=\s*(\d\.\d))?\s+m(?:_j)?=\s*(-?\d+(?:\.\d)?)\)"
+)
+
+
+@dataclass(frozen=True)
+class Projections:
+    """Squared projections and what they are on.
+
+    Parameters
+    ----------
+    weights
+        Shape (n_spin, n_kpoints, n_bands, n_states).
+    states
+        One an atomic orbital, in the order of the last axis.
+    """
+
+    weights: npt.NDArray[np.float64]
+    states: list[AtomicState]
+
+
+def read_projections(xml: Path, output: Path) -> Projections:
+    """Read ``atomic_proj.xml`` and the list of states on the standard output of projwfc.x.
+
+    Parameters
+    ----------
+    xml
+        ``atomic_proj.xml`` in the ``.save`` folder.
+    output
+        Standard output of projwfc.x, which says what each state is.
+
+    Raises
+    ------
+    RunError
+        If a file is missing or cut off, or the two disagree.
+    """
+    try:
+        root = ET.parse(xml).getroot()  # noqa: S314  (a local file that projwfc.x wrote)
+        text = output.read_text(encoding="utf-8", errors="replace")
+        header = root.find("HEADER")
+        assert header is not None
+        n_bands, n_kpoints = int(header.attrib["NUMBER_OF_BANDS"]), int(header.attrib["NUMBER_OF_K-POINTS"])
+        n_states = int(header.attrib["NUMBER_OF_ATOMIC_WFC"])
+        # one component each for up and down; a spinor's are summed by projwfc.x
+        n_spin = 2 if int(header.attrib["NUMBER_OF_SPIN_COMPONENTS"]) == 2 else 1
+        weights = np.zeros((n_spin, n_kpoints, n_bands, n_states))
+        seen = -1
+        blocks = root.findall("./EIGENSTATES/PROJS")
+        for index, block in enumerate(blocks):
+            spin, kpoint = divmod(index, n_kpoints) if len(blocks) == n_spin * n_kpoints else (0, index)
+            for element in block.findall("ATOMIC_WFC"):
+                values = np.array((element.text or "").split(), dtype=float).reshape(n_bands, 2)
+                weights[spin, kpoint, :, int(element.attrib["index"]) - 1] += (values**2).sum(axis=1)
+            seen = index
+    except (OSError, ET.ParseError, AssertionError, KeyError, ValueError, IndexError) as error:
+        raise RunError(f"{xml}: not a whole output of projwfc.x ({error})", "run the pdos step again") from error
+    states = _read_states(text)
+    if len(states) != n_states or seen + 1 < n_kpoints:
+        raise RunError(
+            f"{output}: {len(states)} states and {seen + 1} k-points, but {xml.name} has {n_states} and {n_kpoints}",
+            "the run was cut off; run the pdos step again",
+        )
+    return Projections(weights, states)
+
+
+def _read_states(text: str) -> list[AtomicState]:
+    states = []
+    for number, atom, element, l, j, m in _STATE.findall(text):  # noqa: E741
+        order = int(float(m)) if not j else int(number)
+        states.append(AtomicState(int(atom) - 1, element, int(l), order, float(j) if j else None))
+    return states
