@@ -116,7 +116,7 @@ def find_pseudopotentials(
     """Return the pseudopotential file of each element, checked to be what is asked for.
 
     The files are those that ``corecrown setup`` installed or, where ``CORECROWN_PSEUDO_DIR`` is set, those of
-    the user's own folder: the UPF file whose name starts with the element (``Pb.upf``, ``Pb_ONCV_PBE-1.2.upf``)
+    the user's own folder: the UPF file whose name starts with the element (``Pb.upf``, ``Pb_ONCV_PBE.upf``)
     and whose header says the functional and relativity asked for.
 
     Parameters
