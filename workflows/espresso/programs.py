@@ -32,13 +32,12 @@ __all__ = [
 ]
 
 GET_IT = (
-    "run make demo (it installs what is missing); or as root apt-get install quantum-espresso libopenblas0-pthread;"
+    "make demo installs what is missing; or as root: apt-get install quantum-espresso libopenblas0-pthread;"
     " or set CORECROWN_ESPRESSO_BIN to the folder of pw.x"
 )
 BANNER_LIMIT_S = 60
 # Names that a BLAS library, or the folder it lies in, goes by: Debian puts each in a folder of its own.
-BLAS_NAMES = {"openblas": "openblas", "mkl": "mkl", "blis": "blis", "atlas": "atlas", "flexiblas": "flexiblas",
-              "armpl": "armpl", "libsci": "libsci", "accelerate": "accelerate"}  # fmt: skip
+BLAS_NAMES = ("openblas", "mkl", "blis", "atlas", "flexiblas", "armpl", "libsci", "accelerate")
 QUEUE_RANKS = ("SLURM_NTASKS", "PBS_NP", "NSLOTS")
 QUEUE_JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "PE_HOSTFILE")
 
@@ -142,8 +141,8 @@ def _ends_with_parent() -> tuple[str, ...]:
 def mpi_launcher(ranks: int) -> list[str]:
     """Return what stands before a program to run it in so many ranks; nothing for one rank.
 
-    The setting ``mpi_command`` comes first, then ``mpirun`` on PATH. Open MPI is told not to bind ranks to cores
-    (it would put separate runs on the same ones) and, outside a queue, not to count slots.
+    The setting ``mpi_command`` comes first, then ``mpirun`` on PATH. Open MPI is told not to bind ranks to
+    cores (it would put separate runs on the same ones) and, outside a queue, not to count slots.
 
     Raises
     ------
@@ -210,8 +209,8 @@ def mpi_flavour() -> str | None:
 def default_ranks(program: Program | str = "pw.x") -> int:
     """Return how many ranks a program gets where nothing else is said.
 
-    One for a serial program and where there is no MPI launcher; else the setting ``mpi_ranks``, what the queue
-    allotted, or one a physical core that this process may use.
+    One for a serial program and where there is no MPI launcher; else the setting ``mpi_ranks``, what the
+    queue allotted, or one a physical core of those it may use.
     """
     found = find_program(program) if isinstance(program, str) else program
     settings = get_settings()
@@ -252,7 +251,7 @@ def runs_parallel(program: Program) -> bool:
 
 
 def program_version(program: Program | str = "pw.x") -> str | None:
-    """Return the version that a program prints as it starts, for example ``6.7MaX``; None if it prints none."""
+    """Return the version that a program prints as it starts, such as ``6.7MaX``; None if it prints none."""
     found = find_program(program) if isinstance(program, str) else program
     return read_banner(found).version
 
@@ -271,7 +270,7 @@ def program_family(name: str = "pw.x") -> str:
 
 
 def blas_in_use(program: Program | str = "pw.x") -> str | None:
-    """Return which BLAS a program is linked with: ``openblas``, ``mkl``, ``reference``, ...; None if not seen.
+    """Return which BLAS a program is linked with: ``openblas``, ``reference``, ...; None if not seen.
 
     ``libblas.so.3`` is a link that Debian's alternatives set, so the file it leads to is what counts.
     """
@@ -293,22 +292,17 @@ def identify_blas(listing: str) -> str | None:
         Lines such as ``libblas.so.3 => /lib/x86_64-linux-gnu/libblas.so.3 (0x7f...)``.
     """
     libraries = dict(re.findall(r"^\s*(\S+) => (/\S+)", listing, flags=re.MULTILINE))
-    blas = {
-        name: Path(path).resolve() for name, path in libraries.items() if re.match(r"lib(blas|cblas)\b", name)
-    }
-    resolved = [
-        *(str(path) for path in blas.values()),
-        *libraries,
-    ]  # a link that is followed says more than a name
-    for text in resolved:
-        for mark, name in BLAS_NAMES.items():
-            if mark in text.lower():
+    blas = [Path(path).resolve() for name, path in libraries.items() if re.match(r"lib(blas|cblas)\b", name)]
+    followed = ["/".join(path.parts[-2:]) for path in blas]
+    for text in [*followed, *libraries]:  # where a link leads says more than its name
+        for name in BLAS_NAMES:
+            if name in text.lower():
                 return name
     return "reference" if blas else None
 
 
 def _output_of(arguments: Sequence[str], folder: Path | None = None) -> str:
-    """Return what a short command prints, whatever its exit code; nothing if it cannot run or does not end."""
+    """Return what a short command prints, whatever its exit code; nothing if it cannot run or hangs."""
     try:
         done = subprocess.run(
             arguments,
