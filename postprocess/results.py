@@ -5,9 +5,9 @@ says why. Energies are in eV, lengths in Å, angles in degrees, masses in electr
 """
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 __all__ = [
     "BandEdges",
@@ -28,9 +28,16 @@ __all__ = [
     "Step",
     "StepResult",
     "StepTiming",
+    "StructureDict",
     "StudyResult",
 ]
 
+def _as_plain_dict(structure: Any) -> Any:
+    """Take a pymatgen Structure where its dict is meant: jobflow decodes one into the other on the way."""
+    return structure.as_dict() if hasattr(structure, "as_dict") else structure
+
+
+StructureDict = Annotated[dict[str, Any], BeforeValidator(_as_plain_dict)]
 Vector = tuple[float, float, float]
 Matrix = tuple[Vector, Vector, Vector]
 
@@ -199,7 +206,7 @@ class StepResult(Result):
     code_version: str
     settings: RunSettings
     timing: StepTiming
-    structure: dict[str, Any] = Field(description="pymatgen Structure as dict: relaxed, or as computed")
+    structure: StructureDict = Field(description="pymatgen Structure as dict: relaxed, or as computed")
     energy_ev: float | None = Field(None, description="total energy of the cell")
     n_electrons: float | None = None
     n_bands: int | None = None
@@ -219,7 +226,7 @@ class CellResult(Result):
     alignment: str | None = None
     formula: str
     setting: str | None = "Pbnm"
-    structure: dict[str, Any] = Field(description="pymatgen Structure as dict, relaxed where it was relaxed")
+    structure: StructureDict = Field(description="pymatgen Structure as dict, relaxed where it was relaxed")
     lattice_a_angstrom: float
     lattice_b_angstrom: float
     lattice_c_angstrom: float

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from jobflow import Flow, Job, JobConfig, Maker, OnMissing, job
+from pydantic import BaseModel, ConfigDict
 from pymatgen.core import Structure
 
 from corecrown.errors import InputError
 from corecrown.postprocess.results import CellResult, Step
-from corecrown.postprocess.study import assemble_cell
+from corecrown.postprocess.cells import assemble_cell
 from corecrown.workflows.protocols import Functional, Protocol, Theory, load_protocol
 from corecrown.workflows.record import StepFolder, StepOutput
 
@@ -40,9 +41,10 @@ def with_needed(steps: Iterable[Step]) -> list[Step]:
     return [step for step in Step if step in wanted]
 
 
-@dataclass(frozen=True)
-class CellInfo:
+class CellInfo(BaseModel):
     """What is known of a cell before anything is computed."""
+
+    model_config = ConfigDict(frozen=True)
 
     label: str
     fa_fraction: float | None = None
@@ -140,7 +142,8 @@ class ElectronicStructureMaker(Maker):
             Folder of the cell: each step keeps its record in a folder of its own below. None for flows that run
             elsewhere: each job then keeps its record in its working directory.
         """
-        info = CellInfo(cell) if isinstance(cell, str) else cell
+        folder = None if folder is None else str(folder)
+        info = CellInfo(label=cell) if isinstance(cell, str) else cell
         outputs: dict[Step, Job] = {}
         for step in self.steps:
             maker = self._placed(step, info, folder)
@@ -156,7 +159,7 @@ class ElectronicStructureMaker(Maker):
         collected.name = f"{info.label} collect"
         return Flow([*outputs.values(), collected], output=collected.output, name=info.label)
 
-    def _placed(self, step: Step, info: CellInfo, folder: str | Path | None) -> Any:
+    def _placed(self, step: Step, info: CellInfo, folder: str | None) -> Any:
         """Return a step's Maker with label and folder of this cell filled in."""
         from dataclasses import replace
 
@@ -169,7 +172,7 @@ def collect_cell(
     info: CellInfo,
     structure: Structure,
     steps: dict[str, StepOutput | None],
-    folder: str | Path | None = None,
+    folder: str | None = None,
 ) -> CellResult:
     """Put together what is known of a cell, steps that failed included."""
     done = {Step(name): output.result for name, output in steps.items() if output is not None}
@@ -185,7 +188,7 @@ def collect_cell(
     )
 
 
-def _why(folder: str | Path | None, step: str) -> str:
+def _why(folder: str | None, step: str) -> str:
     reason = StepFolder(Path(folder) / step).failure() if folder is not None else None
     return reason or "did not run: a step before it failed"
 

@@ -15,6 +15,7 @@ from corecrown.errors import InputError
 
 __all__ = [
     "CUBIC_POINTS",
+    "FCC_POINTS",
     "PBNM_POINTS",
     "KpointPath",
     "band_path",
@@ -72,11 +73,29 @@ def count_irreducible(
 
 
 def named_points(structure: Structure) -> dict[str, tuple[float, float, float]]:
-    """Return the named points that fit a cell: cubic ones for a cubic primitive cell, else those of Pbnm."""
+    """Return the named points that fit a cell.
+
+    Those of Pbnm where the axes are orthogonal, cubic ones for a cubic primitive cell, face-centred cubic ones where
+    all angles are 60°, and otherwise Γ alone.
+    """
     lengths, angles = np.array(structure.lattice.abc), np.array(structure.lattice.angles)
-    if np.allclose(angles, 90, atol=1e-3) and np.ptp(lengths) < 1e-4 * lengths.mean():
-        return CUBIC_POINTS
-    return PBNM_POINTS
+    equal = np.ptp(lengths) < 1e-4 * lengths.mean()
+    if np.allclose(angles, 90, atol=0.01):
+        return CUBIC_POINTS if equal else PBNM_POINTS
+    if equal and np.allclose(angles, 60, atol=0.01):
+        return FCC_POINTS
+    return {"Γ": (0.0, 0.0, 0.0)}
+
+
+FCC_POINTS: dict[str, tuple[float, float, float]] = {
+    "Γ": (0.0, 0.0, 0.0),
+    "X": (0.5, 0.0, 0.5),
+    "L": (0.5, 0.5, 0.5),
+}
+"""Points of the primitive face-centred cubic zone (same source, FCC)."""
+
+_OWN_PATHS = {id(CUBIC_POINTS): [["Γ", "X", "M", "Γ", "R"]], id(FCC_POINTS): [["L", "Γ", "X"]]}
+"""Where a path through points of the orthorhombic zone is asked for, but the cell has another one."""
 
 
 @dataclass(frozen=True)
@@ -101,26 +120,25 @@ def band_path(structure: Structure, lines: list[list[str]], spacing: float) -> K
     Parameters
     ----------
     structure
-        The cell; orthogonal axes are required, since the names are those of orthorhombic or cubic zones.
+        The cell; its axes orthogonal, or those of a face-centred cubic primitive cell.
     lines
-        Each a list of names, for example ``[["Γ", "X", "S"], ["Γ", "Z"]]``. For a primitive cubic cell, the names of
-        the orthorhombic zone are replaced by Γ-X-M-Γ-R.
+        Each a list of names, for example ``[["Γ", "X", "S"], ["Γ", "Z"]]``. For a cubic cell, lines through the
+        orthorhombic zone are replaced by Γ-X-M-Γ-R, for a face-centred cubic one by L-Γ-X.
     spacing
         Largest distance between neighbours, 1/Å, with 2π.
 
     Raises
     ------
     InputError
-        If a name is unknown or the axes of the cell are not orthogonal.
+        If a name is unknown or the cell has no named points.
     """
-    if not np.allclose(structure.lattice.angles, 90, atol=0.01):
-        raise InputError(
-            f"bands: the axes of {structure.formula} are not orthogonal (angles {structure.lattice.angles})",
-            "named points are known for orthorhombic and cubic cells only",
-        )
     points = named_points(structure)
-    if points is CUBIC_POINTS:
-        lines = [["Γ", "X", "M", "Γ", "R"]]
+    if len(points) == 1:
+        raise InputError(
+            f"bands: no named points for the axes of {structure.formula} (angles {structure.lattice.angles})",
+            "they are known for orthorhombic, cubic and face-centred cubic cells",
+        )
+    lines = _OWN_PATHS.get(id(points), lines)
     coordinates: list[FloatArray] = []
     labels: list[str] = []
     for line in lines:

@@ -32,26 +32,15 @@ class Functional(StrEnum):
     PBESOL = "PBEsol"
 
 
-@dataclass(frozen=True)
-class Theory:
-    """The level of theory of a calculation.
+class Theory(BaseModel):
+    """The level of theory of a calculation."""
 
-    Parameters
-    ----------
-    functional
-        The functional the pseudopotentials were made with, and the one used unless ``hybrid`` is set.
-    hybrid
-        ``"HSE06"`` or None.
-    dispersion
-        Grimme's D3 correction with Becke-Johnson damping.
-    spin_orbit
-        Spin-orbit coupling, with fully relativistic pseudopotentials.
-    """
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    functional: Functional = Functional.PBE
+    functional: Functional = Field(Functional.PBE, description="of the pseudopotentials, and of the run without hybrid")
     hybrid: Literal["HSE06"] | None = None
-    dispersion: bool = False
-    spin_orbit: bool = False
+    dispersion: bool = Field(False, description="Grimme's D3 correction with Becke-Johnson damping")
+    spin_orbit: bool = Field(False, description="spin-orbit coupling, with fully relativistic pseudopotentials")
 
     @property
     def name(self) -> str:

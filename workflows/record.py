@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from corecrown.errors import RunError
-from corecrown.postprocess.results import StepResult
+from corecrown.postprocess.results import StepResult, StructureDict
 
 __all__ = ["StepFolder", "StepOutput", "StepState", "cell_lock", "make_key", "write_atomically"]
 
@@ -41,7 +41,7 @@ class StepOutput(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     dir_name: str
-    structure: dict[str, Any]
+    structure: StructureDict
     result: StepResult
 
 

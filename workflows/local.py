@@ -1,0 +1,215 @@
+"""Run a study here: one lock a cell, jobflow's own runner, and a picture of how far it is."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobflow import JobStore
+from jobflow.managers.local import run_locally
+from maggma.stores import MemoryStore
+
+from corecrown.errors import InputError, RunError
+from corecrown.postprocess.results import Step, StudyResult
+from corecrown.resources import read_yaml
+from corecrown.structures.cells import Cell
+from corecrown.workflows.electronic import STEP_NEEDS
+from corecrown.workflows.espresso.stdout import Progress, read_progress
+from corecrown.workflows.record import StepFolder, StepState, cell_lock, write_atomically
+from corecrown.workflows.spec import StudySpec, load_study
+from corecrown.workflows.study import (
+    StudyInfo,
+    SubstitutionStudyMaker,
+    build_cells,
+    cell_folder,
+    collect_study,
+)
+
+__all__ = ["Running", "claim_folder", "forget_step", "read_status", "run_study", "stored_study", "watch"]
+
+STUDY_FILE = "study.yaml"
+
+
+@dataclass(frozen=True)
+class Running:
+    """The calculation that is in work now."""
+
+    label: str
+    step: Step
+    progress: Progress
+    elapsed_s: float
+
+
+def claim_folder(spec: StudySpec, folder: Path) -> None:
+    """Make a folder this study's own.
+
+    Raises
+    ------
+    InputError
+        If it holds another study, or files that are not a study's.
+    """
+    place = folder / STUDY_FILE
+    if place.is_file():
+        theirs = read_yaml(place)
+        if theirs.get("name") != spec.name or theirs.get("engine", "espresso") != spec.engine.value:
+            raise InputError(
+                f"{folder}: holds study {theirs.get('name')!r} ({theirs.get('engine', 'espresso')}), "
+                f"not {spec.name!r} ({spec.engine.value})",
+                "give another folder with -d; nothing was changed",
+            )
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder}: is not empty and holds no study", "give a new or empty folder with -d")
+    elif folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file", "give a folder with -d")
+    write_atomically(place, f"# Read from {spec.source}\n{spec.to_yaml()}")
+
+
+def stored_study(folder: Path) -> StudySpec:
+    """Return the study that a folder holds.
+
+    Raises
+    ------
+    InputError
+        If the folder holds none.
+    """
+    place = folder / STUDY_FILE
+    if not place.is_file():
+        raise InputError(f"{folder}: holds no study", "corecrown study run STUDY.yaml -d DIR makes one")
+    return load_study(place)
+
+
+def run_study(
+    spec: StudySpec | str | Path,
+    folder: str | Path,
+    cells: Sequence[str] | None = None,
+    on_start: Callable[[list[Cell], list[Step]], None] | None = None,
+) -> StudyResult:
+    """Run a study here, or go on with it: what is finished is not repeated, a failed cell does not stop the others.
+
+    Parameters
+    ----------
+    spec
+        The study, or its file.
+    folder
+        Where it is kept.
+    cells
+        Labels of the cells to compute; all by default.
+    on_start
+        Called with the cells and steps once they are known, before anything runs.
+
+    Returns
+    -------
+    StudyResult
+        All that is finished, other cells of the study included; also in ``study.json``.
+
+    Raises
+    ------
+    InputError
+        If the study cannot be run as it is, or the folder belongs to another one.
+    RunError
+        If another process works on one of the cells.
+    """
+    spec = spec if isinstance(spec, StudySpec) else load_study(spec)
+    folder = Path(folder).resolve()
+    maker = SubstitutionStudyMaker.from_spec(spec)
+    every = build_cells(spec)
+    chosen = every if cells is None else build_cells(spec, cells)
+    claim_folder(spec, folder)
+    with contextlib.ExitStack() as locks:
+        for cell in chosen:
+            locks.enter_context(cell_lock(cell_folder(folder, cell.label)))
+        if on_start is not None:
+            on_start(chosen, maker.electronic.steps)
+        flow = maker.make(chosen, StudyInfo.of(spec), folder)
+        with _quiet():
+            run_locally(flow, log=False, store=JobStore(MemoryStore()), root_dir=folder)
+    return collect_study(spec, every, folder)
+
+
+def read_status(folder: Path) -> dict[str, dict[str, StepState]]:
+    """Return the state of every step of every cell of a study, from its folders."""
+    spec = stored_study(folder)
+    steps = SubstitutionStudyMaker.from_spec(spec).electronic.steps
+    labels = [cell.label for cell in build_cells(spec)]
+    return {
+        label: {step.value: StepFolder(cell_folder(folder, label) / step.value).state() for step in steps}
+        for label in labels
+    }
+
+
+def forget_step(folder: Path, label: str, step: Step) -> list[Step]:
+    """Forget the result of a step and of what depends on it; returns the steps that were forgotten.
+
+    Raises
+    ------
+    InputError
+        If the study has no such cell or step.
+    """
+    status = read_status(folder)
+    if label not in status:
+        raise InputError(f"cell {label!r} is not in this study", f"its cells: {', '.join(status)}")
+    if step.value not in status[label]:
+        raise InputError(f"step {step.value!r} is not in this study", f"its steps: {', '.join(status[label])}")
+    present = [Step(name) for name in status[label]]
+    forgotten = [other for other in present if other is step or _depends(other, step)]
+    with cell_lock(cell_folder(folder, label)):
+        for other in forgotten:
+            StepFolder(cell_folder(folder, label) / other.value).forget()
+    return forgotten
+
+
+def _depends(step: Step, on: Step) -> bool:
+    if on is Step.RELAX:
+        return True
+    needed = STEP_NEEDS[step]
+    return needed is not None and (needed is on or _depends(needed, on))
+
+
+def watch(folder: Path, labels: Sequence[str], steps: Sequence[Step]) -> Iterator[Running]:
+    """Yield what is in work now."""
+    for label in labels:
+        for step in steps:
+            record = StepFolder(cell_folder(folder, label) / step.value)
+            attempts = record.attempts()
+            if not attempts or record.state() is not StepState.RUNNING:
+                continue
+            began = (attempts[-1] / "attempt.json").stat().st_mtime
+            yield Running(label, step, read_progress(attempts[-1] / "pw.out"), time.time() - began)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep jobflow's and custodian's logs off the terminal: failures are told from the record."""
+    loggers = [logging.getLogger(name) for name in ("jobflow", "custodian", "maggma")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def require_finished(result: StudyResult, labels: Sequence[str]) -> None:
+    """Raise if a step of a chosen cell failed.
+
+    Raises
+    ------
+    RunError
+        Naming the first failure and how many there are.
+    """
+    failures = [
+        (cell.label, step, reason)
+        for cell in result.cells
+        if cell.label in labels
+        for step, reason in cell.failed.items()
+    ]
+    if failures:
+        label, step, reason = failures[0]
+        raise RunError(
+            f"{label}, step {step}: {reason}",
+            f"{len(failures)} step(s) did not finish; the same command again continues",
+        )

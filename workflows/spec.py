@@ -1,0 +1,150 @@
+"""A study file: which cells go through which steps, with what care, on which engine."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+
+from corecrown.errors import InputError
+from corecrown.postprocess.results import Step
+from corecrown.resources import input_folder, input_names, read_yaml
+from corecrown.structures.cells import CellSpec
+from corecrown.workflows.protocols import Functional, Protocol, load_protocol
+
+__all__ = ["Engine", "ExcitationSpec", "Prerelax", "StartSpec", "StudySpec", "load_study"]
+
+
+class Engine(StrEnum):
+    """The codes that can compute a study."""
+
+    ESPRESSO = "espresso"
+    VASP = "vasp"
+
+
+class Prerelax(StrEnum):
+    """Where the geometry that the first step sees comes from."""
+
+    NONE = "none"
+    CHGNET = "chgnet"
+    COMMITTED = "committed"
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StartSpec(_Spec):
+    """How cells are prepared before the first step."""
+
+    prerelax: Prerelax = Prerelax.NONE
+
+
+class ExcitationSpec(_Spec):
+    """Which excitations are computed."""
+
+    kinds: list[Literal["neutral", "electron", "hole"]] = Field(default_factory=lambda: ["neutral"])
+    supercell: tuple[int, int, int] = (1, 1, 1)
+
+
+class StudySpec(_Spec):
+    """A study, as its file says it."""
+
+    name: str
+    engine: Engine = Engine.ESPRESSO
+    protocol: str = "fast"
+    functional: Functional = Functional.PBE
+    dispersion: bool = False
+    steps: list[Step] = Field(default_factory=lambda: [Step.RELAX, Step.SCF, Step.BANDS, Step.PDOS], min_length=1)
+    cells: list[CellSpec] = Field(min_length=1)
+    start: StartSpec = Field(default_factory=StartSpec)
+    excitation: ExcitationSpec = Field(default_factory=ExcitationSpec)
+    overrides: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    experiment: str | None = "sts-core-crown"
+
+    _path: Path | None = PrivateAttr(default=None)
+
+    @field_validator("protocol")
+    @classmethod
+    def _known_protocol(cls, name: str) -> str:
+        if name not in input_names("protocols"):
+            raise ValueError(f"unknown; known: {', '.join(input_names('protocols'))}")
+        return name
+
+    @property
+    def folder(self) -> Path:
+        """Folder that relative paths in the file are relative to."""
+        return self._path.parent if self._path is not None else Path.cwd()
+
+    @property
+    def source(self) -> str:
+        """The file it was read from, for people."""
+        return str(self._path) if self._path is not None else "code"
+
+    def load_protocol(self) -> Protocol:
+        """Return the protocol with this study's overrides laid over it."""
+        return load_protocol(self.protocol, self.overrides)
+
+    def changed(self, **fields: Any) -> "StudySpec":
+        """Return the same study with some fields replaced and validated; None leaves a field as it is."""
+        content = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        new = _validated(content | {key: value for key, value in fields.items() if value is not None}, "options")
+        new._path = self._path  # noqa: SLF001
+        return new
+
+    def to_yaml(self) -> str:
+        """Return the study as text that :func:`load_study` reads."""
+        content = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def load_study(path: str | Path) -> StudySpec:
+    """Read a study file.
+
+    Parameters
+    ----------
+    path
+        A file, or the name of a study that ships with the package (``demo``, ``substitution``).
+
+    Raises
+    ------
+    InputError
+        If the file is not a study; names file, field and the allowed values.
+    """
+    path = Path(path)
+    if not path.exists() and str(path) in input_names("studies"):
+        path = input_folder("studies", f"{path}.yaml")
+    spec = _validated(read_yaml(path), str(path))
+    spec._path = path.resolve()  # noqa: SLF001
+    try:
+        spec.load_protocol()
+    except InputError as error:
+        raise InputError(f"{path}: {error.message}", error.hint) from error
+    return spec
+
+
+def _validated(content: dict[str, Any], where: str) -> StudySpec:
+    try:
+        return StudySpec.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        message = str(first["msg"]).removeprefix("Value error, ")
+        hint = f"a study has: {', '.join(StudySpec.model_fields)}"
+        if len(first["loc"]) > 1:
+            hint = _hint_below(first["loc"])
+        raise InputError(f"{where}, field {_dotted(first['loc'])}: {message}", hint) from error
+
+
+def _dotted(location: Sequence[int | str]) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def _hint_below(location: Sequence[int | str]) -> str:
+    models: dict[str, type[BaseModel]] = {"cells": CellSpec, "start": StartSpec, "excitation": ExcitationSpec}
+    model = models.get(str(location[0]))
+    if model is None:
+        return f"allowed steps: {', '.join(step.value for step in Step)}" if location[0] == "steps" else "check the value"
+    names = [info.alias or name for name, info in model.model_fields.items()]
+    return f"an entry of {location[0]} has: {', '.join(names)}"

@@ -1,0 +1,214 @@
+"""A whole study as one jobflow Flow: cells by steps, then one comparison."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobflow import Flow, JobConfig, Maker, OnMissing, job
+from pydantic import BaseModel, ConfigDict
+
+from corecrown import __version__
+from corecrown.errors import CorecrownError, InputError, RunError
+from corecrown.postprocess.cells import assemble_cell
+from corecrown.postprocess.comparison import compare_study
+from corecrown.postprocess.experiment import load_experiment
+from corecrown.postprocess.results import CellResult, Comparison, Step, StudyResult
+from corecrown.postprocess.study import write_study
+from corecrown.structures.cells import Cell, committed_relaxed, expand_cells
+from corecrown.workflows.electronic import CellInfo, ElectronicStructureMaker
+from corecrown.workflows.protocols import Theory
+from corecrown.workflows.record import StepFolder
+from corecrown.workflows.spec import Engine, Prerelax, StudySpec
+
+__all__ = ["StudyInfo", "SubstitutionStudyMaker", "build_cells", "cell_folder", "collect_study"]
+
+
+class StudyInfo(BaseModel):
+    """What the comparison needs to know of a study."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    engine: str
+    protocol: str
+    experiment: str | None
+    experiment_folder: str | None
+    gap_uncertainty_ev: float | None
+
+    @classmethod
+    def of(cls, spec: StudySpec) -> "StudyInfo":
+        """Return it for a study file."""
+        return cls(
+            name=spec.name,
+            engine=spec.engine.value,
+            protocol=spec.protocol,
+            experiment=spec.experiment,
+            experiment_folder=str(spec.folder),
+            gap_uncertainty_ev=spec.load_protocol().gap_uncertainty_ev,
+        )
+
+
+def cell_folder(study: Path, label: str) -> Path:
+    """Return where a study keeps a cell."""
+    return study / "cells" / label
+
+
+def build_cells(spec: StudySpec, labels: Sequence[str] | None = None) -> list[Cell]:
+    """Build the cells of a study, in its order, prepared as its ``start`` says.
+
+    Parameters
+    ----------
+    spec
+        The study.
+    labels
+        Only these cells, if given.
+
+    Raises
+    ------
+    InputError
+        If a cell cannot be built, a label is unknown, or a committed start is asked for that does not ship.
+    """
+    cells = expand_cells(spec.cells, spec.folder)
+    known = [cell.label for cell in cells]
+    for label in labels or []:
+        if label not in known:
+            raise InputError(f"cell {label!r} is not in study {spec.name!r}", f"its cells: {', '.join(known)}")
+    chosen = [cell for cell in cells if labels is None or cell.label in labels]
+    return [_prepared(cell, spec.start.prerelax) for cell in chosen]
+
+
+def _prepared(cell: Cell, prerelax: Prerelax) -> Cell:
+    from dataclasses import replace
+
+    if prerelax is Prerelax.COMMITTED:
+        structure = committed_relaxed(cell.label)
+        if structure is None:
+            raise InputError(
+                f"start.prerelax: no relaxed cell ships for {cell.label!r}", "use prerelax: none or chgnet for it"
+            )
+        return replace(cell, structure=structure, notes=[*cell.notes, "started from the relaxed cell that ships"])
+    if prerelax is Prerelax.CHGNET:
+        from corecrown.structures.prerelax import prerelax as relax_with_chgnet
+
+        structure, report = relax_with_chgnet(cell.structure)
+        return replace(cell, structure=structure, notes=[*cell.notes, f"pre-relaxed: {report}"])
+    return cell
+
+
+@dataclass
+class SubstitutionStudyMaker(Maker):
+    """All cells of a study through all their steps, then the comparison with STS.
+
+    Parameters
+    ----------
+    electronic
+        What is done with each cell.
+    name
+        Name of the flow.
+    """
+
+    electronic: ElectronicStructureMaker
+    name: str = "substitution study"
+
+    @classmethod
+    def from_spec(cls, spec: StudySpec) -> "SubstitutionStudyMaker":
+        """Return the Maker that a study file means."""
+        if spec.engine is Engine.VASP:
+            raise InputError("engine: vasp is not available in this version", "use engine: espresso")
+        theory = Theory(functional=spec.functional, dispersion=spec.dispersion)
+        electronic = ElectronicStructureMaker.for_espresso(spec.load_protocol(), spec.steps, theory)
+        return cls(electronic, name=spec.name)
+
+    def make(self, cells: Sequence[Cell], info: StudyInfo, folder: str | Path | None = None) -> Flow:
+        """Return the flow of a study.
+
+        Parameters
+        ----------
+        cells
+            The cells to compute.
+        info
+            What the comparison needs.
+        folder
+            Folder of the study, or None for flows that run elsewhere.
+        """
+        flows = []
+        for cell in cells:
+            place = None if folder is None else cell_folder(Path(folder), cell.label)
+            flows.append(self.electronic.make(cell.structure, cell_info(cell), place))
+        last = compare_cells([flow.output for flow in flows], info, None if folder is None else str(folder))
+        last.name = "comparison"
+        return Flow([*flows, last], output=last.output, name=self.name)
+
+
+def cell_info(cell: Cell) -> CellInfo:
+    """Return what is known of a cell before anything is computed."""
+    return CellInfo(
+        label=cell.label, fa_fraction=cell.fa_fraction, alignment=cell.alignment, notes=tuple(cell.notes)
+    )
+
+
+@job(output_schema=StudyResult, config=JobConfig(on_missing_references=OnMissing.NONE))  # type: ignore[untyped-decorator]
+def compare_cells(cells: list[CellResult | None], info: StudyInfo, folder: str | None = None) -> StudyResult:
+    """Set the cells of a study beside the experiment; writes ``study.json`` where the study has a folder."""
+    return finish_study([cell for cell in cells if cell is not None], info, None if folder is None else Path(folder))
+
+
+def finish_study(cells: Sequence[CellResult], info: StudyInfo, folder: Path | None) -> StudyResult:
+    """Return the result of a study from its cells, written to ``study.json`` where it has a folder."""
+    result = StudyResult(
+        study=info.name,
+        engine=info.engine,
+        protocol=info.protocol,
+        corecrown_version=__version__,
+        cells=list(cells),
+    )
+    result = result.model_copy(update={"comparison": _comparison(result, info)})
+    if folder is not None:
+        write_study(result, folder)
+    return result
+
+
+def _comparison(result: StudyResult, info: StudyInfo) -> Comparison | None:
+    if info.experiment is None:
+        return None
+    base = None if info.experiment_folder is None else Path(info.experiment_folder)
+    try:
+        experiment = load_experiment(info.experiment, base)
+        return compare_study(result, experiment, gap_uncertainty_ev=info.gap_uncertainty_ev)
+    except CorecrownError as error:
+        return Comparison(notes=[f"not compared: {error}"])
+
+
+def collect_study(spec: StudySpec, cells: Sequence[Cell], folder: Path) -> StudyResult:
+    """Put a study together from what its folders hold, wherever that was computed.
+
+    Raises
+    ------
+    RunError
+        If no step of any cell is finished.
+    """
+    steps = SubstitutionStudyMaker.from_spec(spec).electronic.steps
+    collected = [_collected(cell, steps, cell_folder(folder, cell.label)) for cell in cells]
+    if not any(result.timings for result in collected):
+        raise RunError(f"{folder}: no step of any cell is finished", "corecrown study run computes them")
+    return finish_study(collected, StudyInfo.of(spec), folder)
+
+
+def _collected(cell: Cell, steps: Sequence[Step], folder: Path) -> CellResult:
+    records = {step: StepFolder(folder / step.value) for step in steps}
+    done = {step: record.finished() for step, record in records.items()}
+    failed: Mapping[str, Any] = {
+        step.value: records[step].failure() or f"{records[step].state().value}"
+        for step, result in done.items()
+        if result is None
+    }
+    return assemble_cell(
+        label=cell.label,
+        fa_fraction=cell.fa_fraction,
+        alignment=cell.alignment,
+        structure=cell.structure,
+        steps={step: result for step, result in done.items() if result is not None},
+        failed=failed,
+        notes=cell.notes,
+    )
