@@ -1,0 +1,203 @@
+"""Numbers of all cells in one picture: shifts of the gap, lattice constants."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from corecrown.errors import InputError
+from corecrown.postprocess.plots.style import CONDUCTION, GREY, VALENCE, figure_and_axes, paper_style
+from corecrown.postprocess.results import CellResult, Comparison
+
+__all__ = ["cell_titles", "plot_lattice", "plot_level_shifts", "plot_shifts"]
+
+PLAIN_LABEL = re.compile(r"fa\d{3}(-[abc])?")
+
+LEVEL_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LEVEL_COLOURS = ("#1f4e79", "#c0501f", "#2a8c68", "#8b4aa8", "#a17c00", "#5f6368", "#d1495b")
+AXIS_COLOURS = {"a": "#c0501f", "b": "#2a8c68", "c": "#1f4e79"}
+AXIS_MARKERS = {"a": "o", "b": "s", "c": "^"}
+PSEUDOCUBIC = {"a": 2**0.5, "b": 2**0.5, "c": 2.0}
+"""What each Pbnm lattice constant is divided by to give the edge of the cubic cell it came from."""
+
+
+@dataclass(frozen=True)
+class _Look:
+    marker: str
+    colour: str
+    name: str
+    filled: bool = True
+
+
+def cell_titles(cells: Sequence[CellResult]) -> dict[str, str]:
+    """Return what each cell is called in figures, by label.
+
+    A label that says no more than the content (``fa025-b``) is written out, as ``25 % FA ∥ b``; any other
+    stays.
+    """
+    return {cell.label: _title(cell) for cell in cells}
+
+
+def _title(cell: CellResult) -> str:
+    if cell.fa_fraction is None or not PLAIN_LABEL.fullmatch(cell.label):
+        return cell.label
+    along = f" ∥ {cell.alignment}" if cell.alignment else ""
+    return f"{100 * cell.fa_fraction:.3g} % FA{along}"
+
+
+def plot_shifts(
+    comparison: Comparison, *, titles: dict[str, str] | None = None, ax: Axes | None = None
+) -> Figure:
+    """Draw computed and measured shifts of the gap from the reference cell, with their uncertainties.
+
+    Parameters
+    ----------
+    comparison
+        Rows of cells; the reference is the row whose shift is zero by definition.
+    titles
+        What the cells are called, by label.
+    ax
+        Axes to draw into; by default a new figure one column wide.
+    """
+    rows = [row for row in comparison.rows if row.shift_ev is not None or row.sts_shift_ev is not None]
+    if not rows:
+        raise InputError("comparison: no row has a shift", "the reference cell and one other need a gap")
+    computed = [(row.shift_ev, row.shift_uncertainty_ev) for row in rows]
+    measured = [(row.sts_shift_ev, row.sts_shift_uncertainty_ev) for row in rows]
+    with paper_style():
+        figure, ax = figure_and_axes(ax, 85, 66)
+        ax.axhline(0, color="0.6", linewidth=0.5)
+        _draw_points(ax, computed, -0.1, _Look("o", VALENCE, "DFT"))
+        _draw_points(ax, measured, 0.1, _Look("s", CONDUCTION, "STS", filled=False))
+        _name_cells(ax, [(titles or {}).get(row.cell, row.cell) for row in rows])
+        ax.set_ylabel("Gap shift (eV)")
+        ax.legend(loc="upper left")
+        ax.margins(y=0.15)
+    return figure
+
+
+def plot_level_shifts(
+    cells: Sequence[CellResult],
+    reference: str,
+    *,
+    titles: dict[str, str] | None = None,
+    ax: Axes | None = None,
+) -> Figure:
+    """Draw the shift of the gap at every level of theory: how far it depends on the choice.
+
+    Parameters
+    ----------
+    cells
+        Those with ``levels``.
+    reference
+        Label of the cell that shifts are counted from.
+    titles
+        What the cells are called, by label.
+    ax
+        Axes to draw into; by default a new figure one column wide.
+    """
+    gaps = {cell.label: _gaps_by_level(cell) for cell in cells}
+    base = gaps.get(reference, {})
+    others = [cell for cell in cells if cell.label != reference and gaps[cell.label].keys() & base.keys()]
+    if not others:
+        raise InputError(
+            f"levels: no cell shares a level of theory with {reference}", "compute both at one level"
+        )
+    with paper_style():
+        figure, ax = figure_and_axes(ax, 85, 66)
+        ax.axhline(0, color="0.6", linewidth=0.5)
+        for index, level in enumerate(base):
+            mine = [gaps[cell.label].get(level) for cell in others]
+            shifts = [(None if gap is None else gap - base[level], None) for gap in mine]
+            name = level[0] + (" + SOC" if level[1] else "")
+            look = _Look(LEVEL_MARKERS[index % 7], LEVEL_COLOURS[index % 7], name)
+            _draw_points(ax, shifts, (index - (len(base) - 1) / 2) * 0.16, look)
+        _name_cells(ax, [(titles or {}).get(cell.label, cell.label) for cell in others])
+        ax.set_ylabel("Gap shift (eV)")
+        ax.legend(loc="best")
+        ax.margins(y=0.15)
+    return figure
+
+
+def plot_lattice(
+    cells: Sequence[CellResult], *, titles: dict[str, str] | None = None, ax: Axes | None = None
+) -> Figure:
+    """Draw lattice constants against formamidinium, as edges of the pseudo-cubic cell, so that they compare.
+
+    Of Pbnm cells these are a/√2, b/√2 and c/2; where a cell is not Pbnm, all are drawn as they are. A ring
+    marks the axis that the formamidinium lies along.
+
+    Parameters
+    ----------
+    cells
+        In the order they are drawn.
+    titles
+        What the cells are called, by label.
+    ax
+        Axes to draw into; by default a new figure one column wide.
+    """
+    if not cells:
+        raise InputError("cells: there is no cell to draw", "a study needs at least one cell")
+    reduced = all(cell.setting == "Pbnm" for cell in cells)
+    names = {"a": r"$a/\sqrt{2}$", "b": r"$b/\sqrt{2}$", "c": "$c/2$"}
+    with paper_style():
+        figure, ax = figure_and_axes(ax, 85, 66)
+        places = np.arange(len(cells))
+        for axis, colour in AXIS_COLOURS.items():
+            lengths = np.array([getattr(cell, f"lattice_{axis}_angstrom") for cell in cells])
+            lengths = lengths / (PSEUDOCUBIC[axis] if reduced else 1.0)
+            ax.plot(places, lengths, color=colour, linewidth=0.5, alpha=0.5)
+            ax.plot(
+                places,
+                lengths,
+                AXIS_MARKERS[axis],
+                color=colour,
+                label=names[axis] if reduced else f"${axis}$",
+            )
+            along = [index for index, cell in enumerate(cells) if cell.alignment == axis]
+            ring = {"markerfacecolor": "none", "markeredgecolor": colour, "markeredgewidth": 0.8}
+            ax.plot(along, lengths[along], "o", markersize=9, **ring)
+        if any(cell.alignment for cell in cells):
+            ring = {"markerfacecolor": "none", "markeredgecolor": GREY, "markeredgewidth": 0.8}
+            ax.plot([], [], "o", markersize=8, label="FA axis", **ring)
+        _name_cells(ax, [(titles or {}).get(cell.label, cell.label) for cell in cells])
+        ax.set_ylabel("Pseudo-cubic length (Å)" if reduced else "Lattice constant (Å)")
+        ax.legend(loc="best", labelspacing=0.3)
+        ax.margins(y=0.12)
+    return figure
+
+
+def _gaps_by_level(cell: CellResult) -> dict[tuple[str, bool], float]:
+    return {(row.functional, row.spin_orbit): row.gap_ev for row in cell.levels if row.gap_ev is not None}
+
+
+def _draw_points(
+    ax: Axes, points: Sequence[tuple[float | None, float | None]], offset: float, look: _Look
+) -> None:
+    """Draw (value, uncertainty) at 0, 1, ... plus an offset; what is not known is left out."""
+    known = [(place + offset, *point) for place, point in enumerate(points) if point[0] is not None]
+    if not known:
+        return
+    ax.errorbar(
+        [place for place, _, _ in known],
+        [value for _, value, _ in known],
+        yerr=[error or 0.0 for _, _, error in known],
+        fmt=look.marker,
+        color=look.colour,
+        label=look.name,
+        capsize=2,
+        elinewidth=0.8,
+        markerfacecolor=look.colour if look.filled else "white",
+        markeredgewidth=0.9,
+        zorder=3,
+    )
+
+
+def _name_cells(ax: Axes, names: Sequence[str]) -> None:
+    """Name the places along the axis, slanted where they are many."""
+    slanted = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if len(names) > 3 else {}
+    ax.set_xlim(-0.6, len(names) - 0.4)
+    ax.set_xticks(range(len(names)), list(names), **slanted)
