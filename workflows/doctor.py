@@ -134,8 +134,8 @@ def _program(name: str, needed: bool = True) -> Check:
         return _warning(
             name,
             f"{version}, {where}",
-            "serial and 4 to 6 times slower than an MPI build with OpenBLAS; as root: apt-get install quantum-espresso"
-            " libopenblas0-pthread",
+            "serial, 4 to 6 times slower than an MPI build with OpenBLAS;"
+            " as root: apt-get install quantum-espresso libopenblas0-pthread",
         )
     return _good(name, f"{version}, {where}")
 
@@ -160,6 +160,10 @@ def _mpi(program: Program) -> Check:
 
 def _blas(program: Program) -> Check:
     blas = blas_in_use(program)
+    if blas == "reference" and program.is_qepy:
+        return _warning(
+            "BLAS", "reference BLAS, inside qepy", "use a Quantum ESPRESSO that is linked with OpenBLAS"
+        )
     if blas == "reference":
         cure = "four times faster with OpenBLAS; as root: apt-get install libopenblas0-pthread"
         return _warning("BLAS", "reference BLAS (slow)", cure)
@@ -205,7 +209,9 @@ def _vasp(settings: Settings) -> list[Check]:
 
     potcars = SETTINGS.get("PMG_VASP_PSP_DIR")
     if not potcars:
-        cure = "for the VASP engine, with a licence: pmg config -p POTCARS FOLDER; pmg config --add PMG_VASP_PSP_DIR FOLDER"
+        cure = (
+            "for the VASP engine: pmg config -p POTCARS FOLDER, then pmg config --add PMG_VASP_PSP_DIR FOLDER"
+        )
         checks.append(_optional("POTCARs", cure))
     elif not Path(potcars).expanduser().is_dir():
         checks.append(_warning("POTCARs", f"{potcars}: no such folder", "check PMG_VASP_PSP_DIR"))

