@@ -1,0 +1,70 @@
+"""Tables that more than one command prints."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from corecrown.cli.common import print_table
+
+if TYPE_CHECKING:
+    from corecrown.postprocess.results import Comparison, StudyResult
+
+__all__ = ["print_comparison", "print_study"]
+
+
+def print_study(result: "StudyResult") -> None:
+    """Print lattice, gap and what failed of every cell, then the comparison with STS."""
+    rows = [
+        (
+            cell.label,
+            cell.formula,
+            f"{cell.lattice_a_angstrom:.3f}",
+            f"{cell.lattice_b_angstrom:.3f}",
+            f"{cell.lattice_c_angstrom:.3f}",
+            _number(cell.edges.gap_ev if cell.edges else None),
+            ", ".join(cell.failed) or "",
+        )
+        for cell in result.cells
+    ]
+    title = f"{result.study} ({result.engine}, protocol {result.protocol})"
+    print_table(title, ("cell", "formula", "a / Å", "b / Å", "c / Å", "gap / eV", "failed"), rows)
+    if result.comparison is not None:
+        print_comparison(result.comparison)
+
+
+def print_comparison(comparison: "Comparison") -> None:
+    """Print the rows, the ledger and the flags of a comparison."""
+    rows = [
+        (
+            row.cell,
+            row.place or "",
+            _number(row.gap_ev),
+            _number(row.shift_ev, row.shift_uncertainty_ev, sign=True),
+            _number(row.sts_gap_ev, digits=2),
+            _number(row.sts_shift_ev, row.sts_shift_uncertainty_ev, sign=True, digits=2),
+            _number(row.difference_ev, sign=True),
+            row.level or "",
+        )
+        for row in comparison.rows
+    ]
+    header = ("cell", "place", "gap / eV", "shift / eV", "STS gap", "STS shift", "difference", "level of theory")
+    print_table("DFT beside STS", header, rows)
+    if comparison.ledger:
+        ledger = [
+            (row.term, _number(row.value_ev, sign=True), _range(row.low_ev, row.high_ev), row.source)
+            for row in comparison.ledger
+        ]
+        print_table("From the bulk gap to the STS gap", ("term", "value / eV", "range / eV", "source"), ledger)
+    for flag in (*comparison.flags, *comparison.notes):
+        typer.echo(f"  ! {flag}")
+
+
+def _number(value: float | None, uncertainty: float | None = None, *, sign: bool = False, digits: int = 3) -> str:
+    if value is None:
+        return "–"
+    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+    return text if uncertainty is None else f"{text} ± {uncertainty:.{digits}f}"
+
+
+def _range(low: float | None, high: float | None) -> str:
+    return "–" if low is None or high is None else f"{low:+.2f} to {high:+.2f}"

@@ -1,0 +1,165 @@
+"""A preview of a study: every calculation, its size, and what it may cost; nothing runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import units
+from pydantic import BaseModel, ConfigDict
+
+from corecrown.postprocess.results import Step
+from corecrown.structures.cells import Cell
+from corecrown.workflows.electronic import STEP_NEEDS
+from corecrown.workflows.espresso.inputs import PwInput
+from corecrown.workflows.espresso.run import plan_parallel, write_inputs
+from corecrown.workflows.record import StepFolder, StepOutput
+from corecrown.workflows.spec import StudySpec
+from corecrown.workflows.study import SubstitutionStudyMaker, build_cells, cell_folder
+
+__all__ = ["PlannedStep", "StudyPlan", "estimate_core_hours", "plan_study"]
+
+
+class PlannedStep(BaseModel):
+    """One calculation that would run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    program: str
+    n_kpoints: int
+    n_bands: int
+    n_electrons: float
+    n_plane_waves: int
+    memory_gib: float
+    core_hours: float
+    reused: bool
+    folder: str
+
+
+class StudyPlan(BaseModel):
+    """Every calculation of a study."""
+
+    model_config = ConfigDict(frozen=True)
+
+    cells: dict[str, dict[str, PlannedStep]]
+    total_core_hours: float
+    cost_note: str = (
+        "core-hours from a model fitted to runs on one 2-core machine; a relaxation is taken to need 15 ionic steps"
+    )
+
+
+def plan_study(spec: StudySpec, folder: Path | None = None, inputs: Path | None = None) -> StudyPlan:
+    """Plan a study.
+
+    Parameters
+    ----------
+    spec
+        The study.
+    folder
+        Where it runs or ran: finished results there are counted as reused.
+    inputs
+        If given, the complete input folders are written below it.
+
+    Notes
+    -----
+    Steps after a relaxation are planned at the geometry the relaxation starts from: the relaxed one is not known yet,
+    so a mesh given by its spacing may differ by one.
+    """
+    steps = SubstitutionStudyMaker.from_spec(spec).electronic
+    planned: dict[str, dict[str, PlannedStep]] = {}
+    for cell in build_cells(spec):
+        planned[cell.label] = _plan_cell(cell, steps, steps.steps, folder, inputs)
+    total = sum(step.core_hours for cell_steps in planned.values() for step in cell_steps.values() if not step.reused)
+    return StudyPlan(cells=planned, total_core_hours=round(total, 2))
+
+
+def _plan_cell(
+    cell: Cell, makers: object, steps: Sequence[Step], folder: Path | None, inputs: Path | None
+) -> dict[str, PlannedStep]:
+    planned: dict[str, PlannedStep] = {}
+    structure, known = cell.structure, True
+    done: dict[Step, StepOutput] = {}
+    for step in steps:
+        maker = getattr(makers, step.value)
+        pw = maker.inputs(structure)
+        place = Path("cells") / cell.label / step.value
+        needed = STEP_NEEDS[step]
+        source = done.get(needed) if needed is not None else None
+        reused = False
+        if folder is not None and known and (needed is None or source is not None):
+            record = StepFolder(cell_folder(folder, cell.label) / step.value)
+            stored = record.finished(maker.key(pw, source))
+            reused = stored is not None
+            if stored is not None:
+                done[step] = StepOutput(dir_name=str(record.path), structure=stored.structure, result=stored)
+                if step is Step.RELAX:
+                    from pymatgen.core import Structure
+
+                    structure = Structure.from_dict(stored.structure)
+        known = known and (step is not Step.RELAX or reused)
+        if inputs is not None:
+            destination = inputs / place
+            destination.mkdir(parents=True, exist_ok=True)
+            write_inputs(destination, pw, copy_pseudopotentials=True)
+        planned[step.value] = _planned(pw, step, reused, str(place))
+    return planned
+
+
+def _planned(pw: PwInput, step: Step, reused: bool, folder: str) -> PlannedStep:
+    n_bands = int(pw.namelists["system"]["nbnd"])
+    waves = count_plane_waves(pw)
+    return PlannedStep(
+        program="pw.x + projwfc.x" if step is Step.PDOS else "pw.x",
+        n_kpoints=pw.n_kpoints,
+        n_bands=n_bands,
+        n_electrons=pw.n_electrons,
+        n_plane_waves=waves,
+        memory_gib=round(estimate_memory_gib(pw), 2),
+        core_hours=round(estimate_core_hours(pw, step), 3),
+        reused=reused,
+        folder=folder,
+    )
+
+
+def count_plane_waves(pw: PwInput) -> int:
+    """Return the number of plane waves at a k-point: volume of the cutoff sphere times cell volume over (2π)³."""
+    cutoff = float(pw.namelists["system"]["ecutwfc"])
+    volume = pw.structure.volume / units.Bohr**3
+    count = volume * cutoff**1.5 / (6 * np.pi**2)  # |G|² in Ry and 1/bohr²
+    spinor = 2 if pw.namelists["system"].get("noncolin") else 1
+    return int(spinor * count / (2 if pw.gamma_trick else 1))
+
+
+def estimate_memory_gib(pw: PwInput) -> float:
+    """Return about how much memory all ranks of a run take together, GiB.
+
+    Wavefunctions of one k-point and Davidson's work space (five arrays of their size) in each pool, the wavefunctions
+    of the pool's other k-points, and the grids of density and potential in each rank, over a base of 0.08 GiB a rank.
+    """
+    parallel = plan_parallel(pw.n_kpoints)
+    bands = int(pw.namelists["system"]["nbnd"])
+    wavefunctions = 16 * count_plane_waves(pw) * bands
+    kpoints_in_pool = -(-pw.n_kpoints // parallel.pools)
+    grid = 16 * pw.structure.volume / units.Bohr**3 * float(pw.namelists["system"]["ecutrho"]) ** 1.5 / np.pi**3
+    total = parallel.pools * wavefunctions * (5 + kpoints_in_pool) + parallel.pools * 10 * grid
+    return float(total / 2**30 + 0.08 * parallel.ranks)
+
+
+SECONDS_PER_UNIT = 2.9e-9
+"""Core-seconds an scf iteration takes for each (plane waves × bands²) of a k-point, from our own recorded runs."""
+
+SCF_ITERATIONS, IONIC_STEPS, LATER_ITERATIONS, BANDS_ITERATIONS = 14, 15, 8, 5
+
+
+def estimate_core_hours(pw: PwInput, step: Step) -> float:
+    """Return about how many core-hours a calculation takes here."""
+    bands = int(pw.namelists["system"]["nbnd"])
+    unit = SECONDS_PER_UNIT * count_plane_waves(pw) * (bands**2 + 150 * bands) * pw.n_kpoints
+    iterations = {
+        Step.RELAX: 2 * SCF_ITERATIONS + IONIC_STEPS * LATER_ITERATIONS,
+        Step.BANDS: BANDS_ITERATIONS,
+        Step.PDOS: BANDS_ITERATIONS,
+        Step.MASSES: BANDS_ITERATIONS,
+    }.get(step, SCF_ITERATIONS)
+    return float(unit * iterations * (0.5 if pw.gamma_trick else 1) / 3600)
+
+
