@@ -58,9 +58,13 @@ def plot_bands(
             shown = np.asarray(energies, dtype=float) - zero
             inside = (shown.max(axis=1) > window_ev[0] - 1) & (shown.min(axis=1) < window_ev[1] + 1)
             split = 0.5 * edges.gap_ev if edges.gap_ev is not None else 1e-6
-            for band in shown[inside]:
-                colour = VALENCE if band.max() < split else CONDUCTION
-                pieces = [np.column_stack(pair) for pair in zip(*_cut(distances, band, breaks), strict=True)]
+            valence = shown.max(axis=1) < split
+            for colour, chosen in ((VALENCE, inside & valence), (CONDUCTION, inside & ~valence)):
+                pieces = [
+                    np.column_stack(pair)
+                    for band in shown[chosen]
+                    for pair in zip(np.split(distances, breaks), np.split(band, breaks), strict=True)
+                ]
                 style = "solid" if spin == Spin.up else (0, (3, 1.5))
                 lines = LineCollection(pieces, colors=colour, linewidths=0.7, linestyles=style)
                 lines.set_in_layout(False)
@@ -105,10 +109,6 @@ def _unfold_path(bands: Any) -> tuple[Array, list[int], list[tuple[float, str]]]
             if name not in names[-1:]:
                 names.append(name)
     return distances, breaks, [(position, "|".join(names)) for position, names in named.items()]
-
-
-def _cut(distances: Array, band: Array, breaks: list[int]) -> tuple[list[Array], list[Array]]:
-    return np.split(distances, breaks), np.split(band, breaks)
 
 
 def _label_points(ax: Axes, ticks: list[tuple[float, str]]) -> None:
