@@ -32,6 +32,7 @@ __all__ = [
     "StudyResult",
 ]
 
+
 def _as_plain_dict(structure: Any) -> Any:
     """Take a pymatgen Structure where its dict is meant: jobflow decodes one into the other on the way."""
     return structure.as_dict() if hasattr(structure, "as_dict") else structure

@@ -161,9 +161,7 @@ def _mpi(program: Program) -> Check:
 def _blas(program: Program) -> Check:
     blas = blas_in_use(program)
     if blas == "reference" and program.is_qepy:
-        return _warning(
-            "BLAS", "reference BLAS, inside qepy", "use a Quantum ESPRESSO that is linked with OpenBLAS"
-        )
+        return _warning("BLAS", "reference BLAS, inside qepy", "use a Quantum ESPRESSO that is linked with OpenBLAS")
     if blas == "reference":
         cure = "four times faster with OpenBLAS; as root: apt-get install libopenblas0-pthread"
         return _warning("BLAS", "reference BLAS (slow)", cure)
@@ -209,9 +207,7 @@ def _vasp(settings: Settings) -> list[Check]:
 
     potcars = SETTINGS.get("PMG_VASP_PSP_DIR")
     if not potcars:
-        cure = (
-            "for the VASP engine: pmg config -p POTCARS FOLDER, then pmg config --add PMG_VASP_PSP_DIR FOLDER"
-        )
+        cure = "for the VASP engine: pmg config -p POTCARS FOLDER, then pmg config --add PMG_VASP_PSP_DIR FOLDER"
         checks.append(_optional("POTCARs", cure))
     elif not Path(potcars).expanduser().is_dir():
         checks.append(_warning("POTCARs", f"{potcars}: no such folder", "check PMG_VASP_PSP_DIR"))
@@ -252,9 +248,7 @@ def _disk(folder: Path) -> Check:
 def _memory() -> Check:
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        available = (
-            next(float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")) / GIB
-        )
+        available = next(float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")) / GIB
     except (OSError, StopIteration):
         return _good("memory", "not seen on this system")
     if available < MEMORY_WANTED_GIB:

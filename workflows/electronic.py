@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from pymatgen.core import Structure
 
 from corecrown.errors import InputError
-from corecrown.postprocess.results import CellResult, Step
 from corecrown.postprocess.cells import assemble_cell
+from corecrown.postprocess.results import CellResult, Step
 from corecrown.workflows.protocols import Functional, Protocol, Theory, load_protocol
 from corecrown.workflows.record import StepFolder, StepOutput
 
@@ -167,7 +167,7 @@ class ElectronicStructureMaker(Maker):
         return replace(maker, label=info.label, folder=None if folder is None else str(Path(folder) / step.value))
 
 
-@job(output_schema=CellResult, config=JobConfig(on_missing_references=OnMissing.NONE))  # type: ignore[untyped-decorator]
+@job(output_schema=CellResult, config=JobConfig(on_missing_references=OnMissing.NONE))
 def collect_cell(
     info: CellInfo,
     structure: Structure,

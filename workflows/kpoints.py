@@ -4,6 +4,7 @@ Coordinates are fractional in the reciprocal cell of *our* cell. Nothing here st
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil
 
 import numpy as np
@@ -62,9 +63,7 @@ def mesh_from_spacing(structure: Structure, spacing: float) -> tuple[int, int, i
     return (n_a, n_b, n_c)
 
 
-def count_irreducible(
-    structure: Structure, mesh: tuple[int, int, int], shift: tuple[int, int, int] = (0, 0, 0)
-) -> int:
+def count_irreducible(structure: Structure, mesh: tuple[int, int, int], shift: tuple[int, int, int] = (0, 0, 0)) -> int:
     """Return how many k-points of a mesh symmetry leaves (time reversal included)."""
     numbers = [site.specie.Z for site in structure]
     cell = (structure.lattice.matrix, structure.frac_coords, numbers)
@@ -145,7 +144,7 @@ def band_path(structure: Structure, lines: list[list[str]], spacing: float) -> K
         for name in line:
             if name not in points:
                 raise InputError(f"bands.path: point {name!r} is unknown", f"known: {', '.join(points)}")
-        for start, end in zip(line, line[1:], strict=False):
+        for start, end in pairwise(line):
             first, last = np.array(points[start]), np.array(points[end])
             distance = structure.lattice.reciprocal_lattice.get_cartesian_coords(last - first)
             steps = max(2, ceil(float(np.linalg.norm(distance)) / spacing - 1e-6))

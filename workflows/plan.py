@@ -161,5 +161,3 @@ def estimate_core_hours(pw: PwInput, step: Step) -> float:
         Step.MASSES: BANDS_ITERATIONS,
     }.get(step, SCF_ITERATIONS)
     return float(unit * iterations * (0.5 if pw.gamma_trick else 1) / 3600)
-
-

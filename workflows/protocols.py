@@ -39,8 +39,8 @@ class Theory(BaseModel):
 
     functional: Functional = Field(Functional.PBE, description="of the pseudopotentials, and of the run without hybrid")
     hybrid: Literal["HSE06"] | None = None
-    dispersion: bool = Field(False, description="Grimme's D3 correction with Becke-Johnson damping")
-    spin_orbit: bool = Field(False, description="spin-orbit coupling, with fully relativistic pseudopotentials")
+    dispersion: bool = Field(default=False, description="Grimme's D3 correction with Becke-Johnson damping")
+    spin_orbit: bool = Field(default=False, description="spin-orbit coupling, with fully relativistic pseudopotentials")
 
     @property
     def name(self) -> str:
@@ -130,7 +130,6 @@ _MODELS: dict[Step, type[StepSettings]] = {
     Step.SPIN_ORBIT: StepSettings,
     Step.EXCITATION: ExcitationSettings,
 }
-
 
 
 @dataclass(frozen=True)

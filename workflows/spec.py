@@ -45,7 +45,7 @@ class StartSpec(_Spec):
 class ExcitationSpec(_Spec):
     """Which excitations are computed."""
 
-    kinds: list[Literal["neutral", "electron", "hole"]] = Field(default_factory=lambda: ["neutral"])
+    kinds: list[Literal["neutral", "electron", "hole"]] = Field(["neutral"], min_length=1)
     supercell: tuple[int, int, int] = (1, 1, 1)
 
 
@@ -91,7 +91,7 @@ class StudySpec(_Spec):
         """Return the same study with some fields replaced and validated; None leaves a field as it is."""
         content = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
         new = _validated(content | {key: value for key, value in fields.items() if value is not None}, "options")
-        new._path = self._path  # noqa: SLF001
+        new._path = self._path
         return new
 
     def to_yaml(self) -> str:
@@ -117,7 +117,7 @@ def load_study(path: str | Path) -> StudySpec:
     if not path.exists() and str(path) in input_names("studies"):
         path = input_folder("studies", f"{path}.yaml")
     spec = _validated(read_yaml(path), str(path))
-    spec._path = path.resolve()  # noqa: SLF001
+    spec._path = path.resolve()
     try:
         spec.load_protocol()
     except InputError as error:
@@ -145,6 +145,8 @@ def _hint_below(location: Sequence[int | str]) -> str:
     models: dict[str, type[BaseModel]] = {"cells": CellSpec, "start": StartSpec, "excitation": ExcitationSpec}
     model = models.get(str(location[0]))
     if model is None:
-        return f"allowed steps: {', '.join(step.value for step in Step)}" if location[0] == "steps" else "check the value"
+        return (
+            f"allowed steps: {', '.join(step.value for step in Step)}" if location[0] == "steps" else "check the value"
+        )
     names = [info.alias or name for name, info in model.model_fields.items()]
     return f"an entry of {location[0]} has: {', '.join(names)}"

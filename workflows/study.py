@@ -143,12 +143,10 @@ class SubstitutionStudyMaker(Maker):
 
 def cell_info(cell: Cell) -> CellInfo:
     """Return what is known of a cell before anything is computed."""
-    return CellInfo(
-        label=cell.label, fa_fraction=cell.fa_fraction, alignment=cell.alignment, notes=tuple(cell.notes)
-    )
+    return CellInfo(label=cell.label, fa_fraction=cell.fa_fraction, alignment=cell.alignment, notes=tuple(cell.notes))
 
 
-@job(output_schema=StudyResult, config=JobConfig(on_missing_references=OnMissing.NONE))  # type: ignore[untyped-decorator]
+@job(output_schema=StudyResult, config=JobConfig(on_missing_references=OnMissing.NONE))
 def compare_cells(cells: list[CellResult | None], info: StudyInfo, folder: str | None = None) -> StudyResult:
     """Set the cells of a study beside the experiment; writes ``study.json`` where the study has a folder."""
     return finish_study([cell for cell in cells if cell is not None], info, None if folder is None else Path(folder))

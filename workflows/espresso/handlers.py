@@ -99,7 +99,9 @@ def default_handlers(stem: str) -> list[ErrorHandler]:
 
 def read_keyword(path: Path, keyword: str) -> str | None:
     """Return the value of a keyword in an input file, as text."""
-    match = re.search(rf"^\s*{re.escape(keyword)}\s*=\s*([^\s,!]+)", path.read_text(encoding="utf-8"), re.M | re.I)
+    match = re.search(
+        rf"^\s*{re.escape(keyword)}\s*=\s*([^\s,!]+)", path.read_text(encoding="utf-8"), re.MULTILINE | re.IGNORECASE
+    )
     return match.group(1).strip("'\"") if match else None
 
 
@@ -109,9 +111,9 @@ def edit_keywords(path: Path, namelist: str, changed: dict[str, Any]) -> None:
     for keyword, value in changed.items():
         shown = f"'{value}'" if isinstance(value, str) else str(value)
         line = f"   {keyword:<16} = {shown}"
-        text, count = re.subn(rf"^\s*{re.escape(keyword)}\s*=.*$", line, text, flags=re.M | re.I)
+        text, count = re.subn(rf"^\s*{re.escape(keyword)}\s*=.*$", line, text, flags=re.MULTILINE | re.IGNORECASE)
         if not count:
-            text = re.sub(rf"^(&{namelist}\s*)$", rf"\1\n{line}", text, count=1, flags=re.M | re.I)
+            text = re.sub(rf"^(&{namelist}\s*)$", rf"\1\n{line}", text, count=1, flags=re.MULTILINE | re.IGNORECASE)
     path.write_text(text, encoding="utf-8")
 
 

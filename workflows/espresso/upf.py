@@ -60,9 +60,7 @@ def read_upf(path: Path) -> PseudopotentialFile:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read: {error.strerror}", "check the path and its permissions"
-        ) from error
+        raise InputError(f"{path}: cannot be read: {error.strerror}", "check the path and its permissions") from error
     text = content.decode("utf-8", errors="replace")
     attributes = re.search(r"<PP_HEADER\s((?:\"[^\"]*\"|'[^']*'|[^\"'>])*)>", text)
     block = re.search(r"<PP_HEADER>(.*?)</PP_HEADER>", text, flags=re.DOTALL)

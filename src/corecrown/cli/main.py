@@ -74,7 +74,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(0) from None
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         if state.verbose:
             raise
         fail(
