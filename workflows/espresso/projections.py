@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from corecrown.errors import RunError
+from corecrown.errors import InputError, RunError
 from corecrown.postprocess.pdos import AtomicState
 
-__all__ = ["Projections", "read_projections"]
+__all__ = ["Projections", "find_projections", "read_projections"]
 
 _STATE = re.compile(
     r"state #\s*(\d+): atom\s*(\d+) \(\s*([A-Z][a-z]?)\d*\s*\), wfc\s*\d+ \(l=\s*(\d)"
@@ -77,6 +77,32 @@ def read_projections(xml: Path, output: Path) -> Projections:
             "the run was cut off; run the pdos step again",
         )
     return Projections(weights, states)
+
+
+def find_projections(xml: Path, folder: Path) -> tuple[Path, Path]:
+    """Return ``atomic_proj.xml`` and the standard output of projwfc.x that belong to a run.
+
+    Parameters
+    ----------
+    xml
+        XML file of the run of pw.x.
+    folder
+        Folder to look for the output in.
+
+    Raises
+    ------
+    InputError
+        If either is missing.
+    """
+    projections = xml.with_name("atomic_proj.xml")
+    if not projections.is_file():
+        raise InputError(f"{xml.parent}: no atomic_proj.xml", "run projwfc.x on it first")
+    around = [path for path in (folder, xml.parent, xml.parent.parent, xml.parent.parent.parent) if path.is_dir()]
+    for place in around:
+        for path in sorted(place.glob("*.out")):
+            if "Atomic states used for projection" in path.read_text(encoding="utf-8", errors="replace"):
+                return projections, path
+    raise InputError(f"{folder}: no output of projwfc.x (*.out), which says what the states are", "keep it beside the run")
 
 
 def _read_states(text: str) -> list[AtomicState]:
