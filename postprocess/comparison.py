@@ -1,4 +1,4 @@
-"""DFT against STS: shifts of the gap, cell by cell, beside the places they stand for; ledger, split, flags."""
+"""DFT against STS: shifts of the gap, cell by cell, beside the places they stand for; ledger and flags."""
 
 import re
 import statistics

@@ -24,9 +24,7 @@ class BandBending(BaseModel):
     edge_v: float = Field(description="where the edge was seen, V of sample bias")
     edge_ev: float = Field(description="edge relative to E_F of the metal once the drop is taken off, eV")
     shift_v: float = Field(description="how far the drop moved the edge on the bias axis, V")
-    zero_bias_shift_v: float = Field(
-        description="potential in the platelet at zero bias, from the work functions, V"
-    )
+    zero_bias_shift_v: float = Field(description="potential in the platelet at zero bias, from the work functions, V")
     notes: list[str] = Field(default_factory=list)
 
 
@@ -132,13 +130,9 @@ def band_bending(
     distance = tip_distance_nm(set_point_a, set_point_v, barrier_ev)
     notes = []
     if gap_v is not None and gap_v[0] < set_point_v < gap_v[1]:
-        notes.append(
-            "the set point lies inside the gap: the tip was nearer than estimated, so the drop is a lower end"
-        )
+        notes.append("the set point lies inside the gap: the tip was nearer than estimated, so the drop is a lower end")
     if distance == 0:
-        raise InputError(
-            "this set point means contact: there is no vacuum gap", "check current, bias and barrier"
-        )
+        raise InputError("this set point means contact: there is no vacuum gap", "check current, bias and barrier")
     fraction = bias_fraction(
         tip_distance_nm=distance,
         width_nm=width_nm,
