@@ -214,10 +214,11 @@ def _check(step: Step, merged: dict[str, Any], overrides: dict[str, dict[str, An
         model.model_validate(merged)
     except ValidationError as error:
         first = error.errors()[0]
-        field_name = ".".join(str(part) for part in first["loc"]) or "mesh"
-        where = step.value if field_name in overrides.get(step.value, {}) else "all"
-        where = where if overrides else f"protocol step {step.value}"
+        field_name = ".".join(str(part) for part in first["loc"]) or "kpoint_mesh"
+        message = str(first["msg"]).removeprefix("Value error, ")
+        said_there = step.value in overrides or "all" not in overrides
+        where = step.value if said_there else "all"
         raise InputError(
-            f"overrides.{where}.{field_name}: {first['msg']}",
+            f"overrides.{where}.{field_name}: {message}",
             f"keys of step {step.value}: {', '.join(model.model_fields)}",
         ) from error
