@@ -55,9 +55,7 @@ def assemble_cell(
         Edges are the tighter of path and mesh; paths of files are relative to the study folder.
     """
     if fa_fraction is not None and not 0 <= fa_fraction <= 1:
-        raise InputError(
-            f"cell {label}: fraction of FA {fa_fraction} is not 0 to 1", "give a fraction, not percent"
-        )
+        raise InputError(f"cell {label}: fraction of FA {fa_fraction} is not 0 to 1", "give a fraction, not percent")
     steps = {Step(step): result for step, result in steps.items()}
     final = _final_structure(structure, steps)
     lengths = final.lattice.abc

@@ -12,9 +12,7 @@ from corecrown.postprocess.results import BandEdges
 __all__ = ["METAL_NOTE", "NO_EMPTY_BANDS_NOTE", "find_edges", "is_metal", "same_kpoint", "tighter_edges"]
 
 METAL_NOTE = "metal: no gap on these k-points"
-NO_EMPTY_BANDS_NOTE = (
-    "no empty bands were computed, so there is no conduction edge: raise the number of bands"
-)
+NO_EMPTY_BANDS_NOTE = "no empty bands were computed, so there is no conduction edge: raise the number of bands"
 
 ENERGY_TOLERANCE_EV = 1e-4
 """States closer than this are taken as one extremum; eigenvalues are written to about 1e-4 eV."""
@@ -147,9 +145,7 @@ def _channels(band_structure: Any) -> list[Energies]:
             "band structure: holds no bands or no k-points", "check that the calculation wrote eigenvalues"
         )
     if not all(np.isfinite(channel).all() for channel in channels):
-        raise InputError(
-            "band structure: some energies are not numbers", "check the output file for a broken line"
-        )
+        raise InputError("band structure: some energies are not numbers", "check the output file for a broken line")
     return channels
 
 
@@ -164,14 +160,10 @@ def _filling_below(channels: list[Energies], efermi: float) -> list[int] | None:
     return filling
 
 
-def _filling_by_count(
-    channels: list[Energies], n_electrons: float, electrons_per_band: int
-) -> list[int] | None:
+def _filling_by_count(channels: list[Energies], n_electrons: float, electrons_per_band: int) -> list[int] | None:
     """Fill bands with electrons; None where they cannot be filled as an insulator."""
     if not np.isfinite(n_electrons) or n_electrons <= 0:
-        raise InputError(
-            f"n_electrons: {n_electrons} is not a number of electrons", "give the electrons of the cell"
-        )
+        raise InputError(f"n_electrons: {n_electrons} is not a number of electrons", "give the electrons of the cell")
     n_filled = n_electrons / electrons_per_band
     n_total = sum(len(energies) for energies in channels)
     if n_filled > n_total + 1e-6:
@@ -200,9 +192,7 @@ def _split_between_spins(up: Energies, down: Energies, total: int) -> list[int] 
     return None
 
 
-def _extremum(
-    channels: list[Energies], kpoints: Energies, bands: list[int], *, highest: bool
-) -> _Extremum | None:
+def _extremum(channels: list[Energies], kpoints: Energies, bands: list[int], *, highest: bool) -> _Extremum | None:
     """Return the highest (lowest) state of one band of each channel, or None where no channel has it."""
     sign = 1.0 if highest else -1.0
     candidates = [

@@ -159,9 +159,7 @@ def edge_character(
             notes.append(f"{edge}: its band was not computed")
             continue
         spin, k, band = place
-        found[edge] = state_character(
-            weights[spin, k], energies[spin, k], states, band, tolerance_ev=tolerance_ev
-        )
+        found[edge] = state_character(weights[spin, k], energies[spin, k], states, band, tolerance_ev=tolerance_ev)
     return EdgeCharacter(vbm=found["vbm"], cbm=found["cbm"], notes=notes)
 
 
@@ -212,17 +210,13 @@ def complete_dos(
         Densities in electrons/eV a cell.
     """
     if not (sigma_ev > 0 and step_ev > 0):
-        raise InputError(
-            f"sigma_ev {sigma_ev} and step_ev {step_ev}: both must be positive", "0.05 and 0.02 are usual"
-        )
+        raise InputError(f"sigma_ev {sigma_ev} and step_ev {step_ev}: both must be positive", "0.05 and 0.02 are usual")
     energies, weights = _with_spin_axis(energies_ev, projections, len(states))
     of_kpoint = np.asarray(kpoint_weights, dtype=float)
     _check_shape("kpoint_weights", of_kpoint, (energies.shape[1],))
     _check_states(states, structure)
     if not np.isfinite(energies).all() or not np.isfinite(weights).all():
-        raise InputError(
-            "energies_ev or projections: some are not numbers", "check the output files for a broken line"
-        )
+        raise InputError("energies_ev or projections: some are not numbers", "check the output files for a broken line")
     if of_kpoint.sum() <= 0:
         raise InputError("kpoint_weights: they sum to nothing", "check the k-points of the run")
     of_kpoint = of_kpoint * (2 if len(energies) == 1 and not spin_orbit else 1) / of_kpoint.sum()
@@ -233,9 +227,7 @@ def complete_dos(
     for spin, energies_of_spin, weights_of_spin in zip((Spin.up, Spin.down), energies, weights, strict=False):
         total[spin] = np.zeros(len(axis))
         projected[spin] = np.zeros((len(axis), len(states)))
-        for energies_of_k, weights_of_k, share in zip(
-            energies_of_spin, weights_of_spin, of_kpoint, strict=True
-        ):
+        for energies_of_k, weights_of_k, share in zip(energies_of_spin, weights_of_spin, of_kpoint, strict=True):
             lines = share * _gaussians(axis, energies_of_k, sigma_ev, step_ev)
             total[spin] += lines.sum(axis=1)
             projected[spin] += lines @ weights_of_k
@@ -244,9 +236,7 @@ def complete_dos(
     for column, state in enumerate(states):
         orbitals = _orbitals_of(state)
         for orbital in orbitals:
-            site = by_site[state.atom_index].setdefault(
-                orbital, {spin: np.zeros(len(axis)) for spin in total}
-            )
+            site = by_site[state.atom_index].setdefault(orbital, {spin: np.zeros(len(axis)) for spin in total})
             for spin in total:
                 site[spin] += projected[spin][:, column] / len(orbitals)
     rounded = {
@@ -296,9 +286,7 @@ def _with_spin_axis(energies_ev: ArrayLike, projections: ArrayLike, n_states: in
 
 def _check_shape(name: str, array: Array, shape: tuple[int, ...]) -> None:
     if array.shape != shape:
-        raise InputError(
-            f"{name}: shape {array.shape}, expected {shape}", "energies, projections and states differ"
-        )
+        raise InputError(f"{name}: shape {array.shape}, expected {shape}", "energies, projections and states differ")
 
 
 def _check_states(states: Sequence[AtomicState], structure: Structure) -> None:
@@ -318,9 +306,7 @@ def _check_states(states: Sequence[AtomicState], structure: Structure) -> None:
 
 def _orbitals_of(state: AtomicState) -> tuple[Orbital, ...]:
     if state.l not in _ORBITALS:
-        raise InputError(
-            f"states: angular momentum {state.l} is not one of 0 to 3", "s, p, d and f are known"
-        )
+        raise InputError(f"states: angular momentum {state.l} is not one of 0 to 3", "s, p, d and f are known")
     orbitals = _ORBITALS[state.l]
     if state.j is not None:
         return orbitals
@@ -329,9 +315,7 @@ def _orbitals_of(state: AtomicState) -> tuple[Orbital, ...]:
     return (orbitals[state.m - 1],)
 
 
-def _edge_state(
-    energies: Array, bands: Sequence[int], sign: float, kpoint: int | None
-) -> tuple[int, int, int] | None:
+def _edge_state(energies: Array, bands: Sequence[int], sign: float, kpoint: int | None) -> tuple[int, int, int] | None:
     """Return (spin, k-point, band) of the highest (sign 1) or lowest (sign -1) of the given bands."""
     places = [
         (spin, int(np.argmax(sign * channel[:, band])) if kpoint is None else kpoint, band)

@@ -131,9 +131,7 @@ class Study:
         for cell in self.result.cells:
             if cell.label == label:
                 return cell
-        raise InputError(
-            f"{self.folder / STUDY_FILE}: no cell {label!r}", f"cells: {', '.join(self.labels) or 'none'}"
-        )
+        raise InputError(f"{self.folder / STUDY_FILE}: no cell {label!r}", f"cells: {', '.join(self.labels) or 'none'}")
 
     def structure(self, label: str) -> Structure:
         """Return the pymatgen Structure of a cell, relaxed where it was relaxed."""
@@ -178,9 +176,7 @@ class Study:
             import pandas as pd
         except ModuleNotFoundError as error:
             raise InputError("to_dataframe needs pandas", "pip install 'corecrown[notebooks]'") from error
-        return pd.DataFrame([_flat_row(cell) for cell in self.result.cells], columns=_COLUMNS).set_index(
-            "label"
-        )
+        return pd.DataFrame([_flat_row(cell) for cell in self.result.cells], columns=_COLUMNS).set_index("label")
 
     def file(self, label: str, name: str) -> Path:
         """Return where a file of a cell is.
@@ -195,8 +191,7 @@ class Study:
         if relative is None:
             reason = "; ".join(f"{step} failed: {why}" for step, why in cell.failed.items())
             raise InputError(
-                f"{self.folder / STUDY_FILE}, cell {label}: files has no {name!r}"
-                + (f" ({reason})" if reason else ""),
+                f"{self.folder / STUDY_FILE}, cell {label}: files has no {name!r}" + (f" ({reason})" if reason else ""),
                 f"it has: {', '.join(cell.files) or 'none'}",
             )
         path = self.folder / relative

@@ -118,9 +118,7 @@ def _label_points(ax: Axes, ticks: list[tuple[float, str]]) -> None:
 
 def _mark_gap(ax: Axes, bands: Any, edges: BandEdges, distances: Array, zero: float) -> None:
     if edges.gap_ev is None or edges.vbm_ev is None:
-        text = (
-            "metal" if is_metal(edges) else "no empty bands" if edges.vbm_ev is not None else "no gap known"
-        )
+        text = "metal" if is_metal(edges) else "no empty bands" if edges.vbm_ev is not None else "no gap known"
         ax.text(0.5, 0.97, text, transform=ax.transAxes, ha="center", va="top", color=GREY)
         return
     ax.axhspan(0, edges.gap_ev, color=GAP_SHADE, linewidth=0, zorder=-1)
@@ -131,9 +129,7 @@ def _mark_gap(ax: Axes, bands: Any, edges: BandEdges, distances: Array, zero: fl
         levels = [np.asarray(energies, dtype=float)[:, here] - zero for energies in bands.bands.values()]
         if here and np.abs(np.concatenate(levels) - energy).min() < 2e-3:
             places = np.unique(distances[here])
-            ax.plot(
-                places, [energy] * len(places), "o", color=colour, markersize=2.6, zorder=3, clip_on=False
-            )
+            ax.plot(places, [energy] * len(places), "o", color=colour, markersize=2.6, zorder=3, clip_on=False)
     ax.text(
         0.5, edges.gap_ev / 2, _gap_text(edges, names["vbm"], names["cbm"]),
         transform=ax.get_yaxis_transform(), ha="center", va="center", linespacing=1.15,

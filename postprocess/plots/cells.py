@@ -48,9 +48,7 @@ def _title(cell: CellResult) -> str:
     return f"{100 * cell.fa_fraction:.3g} % FA{along}"
 
 
-def plot_shifts(
-    comparison: Comparison, *, titles: dict[str, str] | None = None, ax: Axes | None = None
-) -> Figure:
+def plot_shifts(comparison: Comparison, *, titles: dict[str, str] | None = None, ax: Axes | None = None) -> Figure:
     """Draw computed and measured shifts of the gap from the reference cell, with their uncertainties.
 
     Parameters
@@ -103,9 +101,7 @@ def plot_level_shifts(
     base = gaps.get(reference, {})
     others = [cell for cell in cells if cell.label != reference and gaps[cell.label].keys() & base.keys()]
     if not others:
-        raise InputError(
-            f"levels: no cell shares a level of theory with {reference}", "compute both at one level"
-        )
+        raise InputError(f"levels: no cell shares a level of theory with {reference}", "compute both at one level")
     with paper_style():
         figure, ax = figure_and_axes(ax, 85, 66)
         ax.axhline(0, color="0.6", linewidth=0.5)
@@ -174,17 +170,16 @@ def _gaps_by_level(cell: CellResult) -> dict[tuple[str, bool], float]:
     return {(row.functional, row.spin_orbit): row.gap_ev for row in cell.levels if row.gap_ev is not None}
 
 
-def _draw_points(
-    ax: Axes, points: Sequence[tuple[float | None, float | None]], offset: float, look: _Look
-) -> None:
+def _draw_points(ax: Axes, points: Sequence[tuple[float | None, float | None]], offset: float, look: _Look) -> None:
     """Draw (value, uncertainty) at 0, 1, ... plus an offset; what is not known is left out."""
     known = [(place + offset, *point) for place, point in enumerate(points) if point[0] is not None]
     if not known:
         return
+    errors = [error or 0.0 for _, _, error in known]
     ax.errorbar(
         [place for place, _, _ in known],
         [value for _, value, _ in known],
-        yerr=[error or 0.0 for _, _, error in known],
+        yerr=errors if any(errors) else None,
         fmt=look.marker,
         color=look.colour,
         label=look.name,

@@ -85,9 +85,7 @@ def plot_electronic_structure(
     return _grid(panels, ("bands", "pdos"), window_ev, note)
 
 
-def _grid(
-    panels: Sequence[CellPanel], kinds: Sequence[str], window_ev: tuple[float, float], note: str
-) -> Figure:
+def _grid(panels: Sequence[CellPanel], kinds: Sequence[str], window_ev: tuple[float, float], note: str) -> Figure:
     if not panels:
         raise InputError("panels: there is no cell to draw", "a study needs at least one cell")
     blocks = -(-len(panels) // MOST_COLUMNS)
@@ -95,9 +93,7 @@ def _grid(
     heights = [BANDS_MM if kind == "bands" else PDOS_MM for kind in kinds]
     with paper_style():
         figure = new_figure(PAGE_MM if columns > 1 else PAGE_MM / 2, blocks * sum(heights) + STRIP_MM)
-        axes = figure.subplots(
-            blocks * len(kinds), columns, squeeze=False, height_ratios=list(heights) * blocks
-        )
+        axes = figure.subplots(blocks * len(kinds), columns, squeeze=False, height_ratios=list(heights) * blocks)
         drawn: dict[str, list[Axes]] = {kind: [] for kind in kinds}
         for place in range(blocks * columns):
             block, column = divmod(place, columns)
@@ -152,9 +148,7 @@ def _strip(figure: Figure, axes: Sequence[Axes], note: str, columns: int) -> Non
     used_mm = 0.0
     if note:
         lines = _wrap(note, figure)
-        figure.text(
-            0.5, 1.0 / height_mm, "\n".join(lines), color=GREY, ha="center", va="bottom", in_layout=False
-        )
+        figure.text(0.5, 1.0 / height_mm, "\n".join(lines), color=GREY, ha="center", va="bottom", in_layout=False)
         used_mm += 1.0 + LINE_MM * len(lines)
     if named:
         handles = [Patch(facecolor=named[name], label=name) for name in sorted(named, key=stack_place)]

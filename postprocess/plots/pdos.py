@@ -62,9 +62,7 @@ def plot_pdos(
         bottom = np.zeros(np.count_nonzero(shown))
         for name, values in parts.items():
             top = bottom + values
-            filled = ax.fill_between(
-                energies[shown], bottom, top, color=_colour(name), label=name, linewidth=0
-            )
+            filled = ax.fill_between(energies[shown], bottom, top, color=_colour(name), label=name, linewidth=0)
             filled.set_in_layout(False)
             bottom = top
         total = np.sum([np.asarray(values, dtype=float) for values in dos.densities.values()], axis=0)[shown]
@@ -79,9 +77,7 @@ def plot_pdos(
         ax.set_title(title)
         if legend:
             handles, names = ax.get_legend_handles_labels()
-            ax.legend(
-                handles[::-1], names[::-1], loc="upper left", bbox_to_anchor=(1.0, 1.0), labelspacing=0.3
-            )
+            ax.legend(handles[::-1], names[::-1], loc="upper left", bbox_to_anchor=(1.0, 1.0), labelspacing=0.3)
     return figure
 
 

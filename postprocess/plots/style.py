@@ -103,9 +103,7 @@ def new_figure(width_mm: float, height_mm: float) -> Figure:
     """Return an empty figure of its final size; no display is needed, and pyplot is not told of it."""
     figure = Figure(figsize=(width_mm / MM_PER_INCH, height_mm / MM_PER_INCH), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(
-        w_pad=1.2 / MM_PER_INCH, h_pad=1.2 / MM_PER_INCH, wspace=0.015, hspace=0.02
-    )
+    figure.get_layout_engine().set(w_pad=1.2 / MM_PER_INCH, h_pad=1.2 / MM_PER_INCH, wspace=0.015, hspace=0.02)
     return figure
 
 

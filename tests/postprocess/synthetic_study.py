@@ -143,7 +143,7 @@ def make_cell(folder: Path, label: str, *, rich=True) -> CellResult:
             bond_length_variance=(1.2 + 5 * fraction) * 1e-5,
             angle_variance_deg2=1.1 + 8 * fraction,
             tilts_deg={"a": 9.8, "b": 10.4, "c": 8.9},
-            fa_axis_deg=[{"a": 90.0, "b": 0.0, "c": 90.0}] if fraction else None,
+            fa_axis_deg=[{axis: 0.0 if axis == alignment else 90.0 for axis in "abc"}] if fraction else None,
             notes=[] if fraction else ["fa_axis_deg: no formamidinium in this cell"],
         ),
         excitation=_excitation(fraction) if rich else [],
@@ -174,9 +174,7 @@ def make_structure(fraction, alignment, lengths) -> Structure:
     )
     for index in replaced:
         for symbol, offset in _formamidinium(alignment):
-            structure.append(
-                symbol, lattice.get_cartesian_coords(coords[index]) + offset, coords_are_cartesian=True
-            )
+            structure.append(symbol, lattice.get_cartesian_coords(coords[index]) + offset, coords_are_cartesian=True)
     return structure.get_sorted_structure()
 
 
@@ -212,7 +210,7 @@ def make_bands(structure, n_electrons, gap, random) -> BandStructureSymmLine:
         occupied = band < n_occupied
         depth = (n_occupied - 1 - band) if occupied else (band - n_occupied)
         start = 0.075 * depth + 0.15 * (depth > 0) if occupied else 0.16 * depth + 0.2 * (depth > 0)
-        width = random.uniform(0.15, 0.45, 3) * (1 if depth < 3 else random.choice([1, -0.4, 0.2]))
+        width = random.uniform(0.15, 0.45, 3) * (1 if depth < 3 else random.choice([1, 0.4, 0.2]))
         shape = start + phase @ width / (1 + 0.3 * depth)
         energies[band] = (-shape if occupied else gap + shape) + 3.1
     energies = np.sort(energies, axis=0)
@@ -287,9 +285,7 @@ def _masses(fraction) -> Masses:
 
 
 def _excitation(fraction) -> list[Excitation]:
-    groups = (
-        {"FA": 0.04, "Cs": 0.01, "Pb": 0.61, "Br": 0.34} if fraction else {"Cs": 0.02, "Pb": 0.64, "Br": 0.34}
-    )
+    groups = {"FA": 0.04, "Cs": 0.01, "Pb": 0.61, "Br": 0.34} if fraction else {"Cs": 0.02, "Pb": 0.64, "Br": 0.34}
     return [
         Excitation(
             kind="neutral", energy_ev=1.74, ks_gap_ev=1.75, occupations_kept=True, electron_by_group=groups,

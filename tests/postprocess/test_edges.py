@@ -101,9 +101,7 @@ def test_two_spins_share_electrons_so_that_a_gap_is_left():
 
 
 def test_two_spins_gap_between_channels_that_overlap_is_a_metal():
-    edges = find_edges(
-        bands([[-1, 0, 2], [3, 3, 3]], [[-2, 0, 1], [3, 3, 3]], efermi=0.5), "mesh", n_electrons=1
-    )
+    edges = find_edges(bands([[-1, 0, 2], [3, 3, 3]], [[-2, 0, 1], [3, 3, 3]], efermi=0.5), "mesh", n_electrons=1)
     assert is_metal(edges)
 
 

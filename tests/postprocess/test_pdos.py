@@ -133,12 +133,8 @@ def test_orbitals_follow_the_order_of_projwfc():
 
 
 def test_spinor_states_share_their_weight_among_the_orbitals_of_l():
-    states = [AtomicState(1, "Br", 1, m, j=0.5) for m in (1, 2)] + [
-        AtomicState(1, "Br", 1, m, j=1.5) for m in (1, 2)
-    ]
-    dos = complete_dos(
-        CELL, [[-1.0]], [1.0], np.full((1, 1, 4), 0.25), states, efermi_ev=0.0, spin_orbit=True
-    )
+    states = [AtomicState(1, "Br", 1, m, j=0.5) for m in (1, 2)] + [AtomicState(1, "Br", 1, m, j=1.5) for m in (1, 2)]
+    dos = complete_dos(CELL, [[-1.0]], [1.0], np.full((1, 1, 4), 0.25), states, efermi_ev=0.0, spin_orbit=True)
     assert dos_by_element_orbital(dos)["Br-p"].sum() * 0.02 == pytest.approx(1, abs=1e-4)
 
 

@@ -1,0 +1,394 @@
+"""The report of a study: one self-contained page, and each figure as pdf and png."""
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from corecrown import __version__
+from corecrown.errors import CorecrownError, InputError
+from corecrown.postprocess.cells import describe_level
+from corecrown.postprocess.plots import (
+    CellPanel,
+    figure_bytes,
+    plot_band_structures,
+    plot_electronic_structure,
+    plot_lattice,
+    plot_level_shifts,
+    plot_pdos_stack,
+    plot_shifts,
+)
+from corecrown.postprocess.plots.cells import cell_titles
+from corecrown.postprocess.report_tables import (
+    character_table,
+    comparison_table,
+    distortion_table,
+    excitation_table,
+    lattice_table,
+    ledger_table,
+    levels_table,
+    masses_table,
+    provenance_tables,
+    split_table,
+)
+from corecrown.postprocess.report_text import Table, number_text, reference_cell, shift_text
+from corecrown.postprocess.results import CellResult, StudyResult
+from corecrown.postprocess.scene import MOST_ATOMS, build_scene
+from corecrown.postprocess.study import Study
+
+__all__ = ["REPORT_FILE", "ReportFiles", "make_report", "write_report"]
+
+REPORT_FILE = "report.html"
+
+DEMO_WARNING = (
+    "This study ran with the protocol 'demo'. Its settings show the machinery and are not converged: do not use these "
+    "numbers as results."
+)
+
+ENGINES = {"espresso": "Quantum ESPRESSO", "vasp": "VASP"}
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """What was written, and what could not be shown."""
+
+    report: Path
+    figures: list[Path]
+    troubles: list[str]
+
+
+@dataclass(frozen=True)
+class _Picture:
+    name: str
+    caption: str
+    svg: Markup
+    wide: bool
+
+    @property
+    def files(self) -> list[str]:
+        return [f"figures/{self.name}.{suffix}" for suffix in ("pdf", "png")]
+
+
+@dataclass
+class _Section:
+    name: str
+    title: str
+    tables: list[Table] = field(default_factory=list)
+    figures: list[_Picture] = field(default_factory=list)
+    scenes: list[dict[str, Any]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+
+    def holds_something(self) -> bool:
+        return bool(self.tables or self.figures or self.scenes or self.remarks or self.text)
+
+
+def write_report(study: Study) -> Path:
+    """Write ``report.html`` and ``figures/`` into the folder of a study.
+
+    A failed cell, a null or a file that is gone leaves a gap in the report and a line that says so.
+
+    Returns
+    -------
+    Path
+        The report.
+    """
+    return make_report(study).report
+
+
+def make_report(study: Study) -> ReportFiles:
+    """Write the report of a study as :func:`write_report` does, and return all that was written."""
+    writer = _Writer(study)
+    sections = [section for section in writer.sections() if section.holds_something()]
+    page = _render(study.result, sections, writer.troubles)
+    path = study.folder / REPORT_FILE
+    _write(path, page.encode("utf-8"))
+    return ReportFiles(path, writer.written, writer.troubles)
+
+
+class _Writer:
+    """Collects the sections of one report; figures are written as they are drawn."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.cells = study.result.cells
+        self.titles = cell_titles(self.cells)
+        self.written: list[Path] = []
+        self.troubles = [
+            f"{cell.label}: {step} failed: {reason}" for cell in self.cells for step, reason in cell.failed.items()
+        ]
+
+    def sections(self) -> list[_Section]:
+        if not self.cells:
+            self.troubles.append("the study has no cells")
+            return []
+        electronic = self._electronic_figures()
+        comparison = self._comparison()
+        return [
+            comparison,
+            _Section("levels", "Levels of theory", _present([levels_table(self.cells)]), self._level_figures()),
+            _Section("lattice", "Lattice", [lattice_table(self.cells)], self._lattice_figures()),
+            _Section(
+                "electronic-structure", "Electronic structure", _present([character_table(self.cells)]), electronic
+            ),
+            _Section("distortion", "Octahedra", _present([distortion_table(self.cells)])),
+            _Section(
+                "masses",
+                "Effective masses",
+                _present([masses_table(self.cells, spin_orbit=coupled) for coupled in (False, True)]),
+            ),
+            _Section("excitation", "Excitations", _present([excitation_table(self.cells)])),
+            _Section("structures", "Structures", scenes=self._scenes(), text=_SCENE_TEXT),
+            _Section(
+                "provenance",
+                "Settings and provenance",
+                provenance_tables(self.study.result),
+                text=[_facts(self.study.result), *_cell_notes(self.study.result)],
+            ),
+        ]
+
+    def _comparison(self) -> _Section:
+        comparison = self.study.result.comparison
+        if comparison is None:
+            return _Section(
+                "comparison", "Comparison with STS", text=["This study has not been set beside an experiment."]
+            )
+        tables = _present([comparison_table(comparison), ledger_table(comparison), split_table(comparison)])
+        figures = []
+        if any(row.shift_ev for row in comparison.rows):
+            known = any(row.shift_uncertainty_ev for row in comparison.rows)
+            figures = self._picture(
+                "gap-shifts",
+                f"Shift of the band gap from {reference_cell(comparison) or 'the reference cell'}: computed (circles) "
+                f"and measured by STS (squares).{_level_sentence(self.cells)}"
+                + (" Bars are the uncertainties of the table." if known else " Uncertainties are not known."),
+                lambda: plot_shifts(comparison, titles=self.titles),
+            )
+        return _Section("comparison", "Comparison with STS", tables, figures, remarks=list(comparison.flags))
+
+    def _level_figures(self) -> list[_Picture]:
+        reference = self.cells[0].label
+        known = {(level.functional, level.spin_orbit) for level in self.cells[0].levels if level.gap_ev is not None}
+        shared = any(
+            (level.functional, level.spin_orbit) in known and level.gap_ev is not None
+            for cell in self.cells[1:]
+            for level in cell.levels
+        )
+        if not shared:
+            return []
+        return self._picture(
+            "level-shifts",
+            f"Shift of the band gap from {reference} at each level of theory; cutoffs and meshes as in the table.",
+            lambda: plot_level_shifts(self.cells, reference, titles=self.titles),
+        )
+
+    def _lattice_figures(self) -> list[_Picture]:
+        if len(self.cells) < 2:
+            return []
+        return self._picture(
+            "lattice",
+            "Lattice constants as edges of the pseudo-cubic cell. A ring marks the axis along which the formamidinium "
+            f"lies.{_level_sentence(self.cells)}",
+            lambda: plot_lattice(self.cells, titles=self.titles),
+        )
+
+    def _electronic_figures(self) -> list[_Picture]:
+        panels = [
+            CellPanel(
+                self.titles[cell.label],
+                self._load(cell, "bands", self.study.bands),
+                self._load(cell, "dos", self.study.dos),
+                cell.edges,
+            )
+            for cell in self.cells
+        ]
+        panels = [panel for panel in panels if panel.bands is not None or panel.dos is not None]
+        bands = any(panel.bands is not None for panel in panels)
+        dos = any(panel.dos is not None for panel in panels)
+        note = _common_level(self.cells) or ""
+        level = _level_sentence(self.cells)
+        of_bands = "Band structures of the cells, energies from the valence edge; dots mark the edges."
+        of_dos = (
+            "Projected densities of states, stacked by species and orbital; the line is the total, with what the "
+            "projections miss."
+        )
+        if any(cell.fa_fraction for cell in self.cells):
+            of_dos += " FA is C, N and H together."
+        if bands and dos:
+            return self._picture(
+                "electronic-structure",
+                f"{of_bands} Below each: its projected density of states. {of_dos}{level}",
+                lambda: plot_electronic_structure(panels, note=note),
+                wide=True,
+            )
+        if bands:
+            return self._picture(
+                "bands", f"{of_bands}{level}", lambda: plot_band_structures(panels, note=note), wide=True
+            )
+        if dos:
+            return self._picture("pdos", f"{of_dos}{level}", lambda: plot_pdos_stack(panels, note=note))
+        return []
+
+    def _load(self, cell: CellResult, name: str, read: Callable[[str], Any]) -> Any:
+        if name not in cell.files:
+            return None
+        try:
+            return read(cell.label)
+        except CorecrownError as error:
+            self.troubles.append(error.message)
+            return None
+
+    def _picture(self, name: str, caption: str, draw: Callable[[], Figure], *, wide: bool = False) -> list[_Picture]:
+        try:
+            figure = draw()
+        except CorecrownError as error:
+            self.troubles.append(f"figure {name}: {error.message}")
+            return []
+        for suffix in ("pdf", "png"):
+            path = self.study.folder / "figures" / f"{name}.{suffix}"
+            _write(path, figure_bytes(figure, suffix))
+            self.written.append(path)
+        return [_Picture(name, caption, _inline_svg(figure_bytes(figure, "svg"), name), wide)]
+
+    def _scenes(self) -> list[dict[str, Any]]:
+        scenes = []
+        for cell in self.cells:
+            try:
+                structure = self.study.structure(cell.label)
+            except CorecrownError as error:
+                self.troubles.append(error.message)
+                continue
+            if len(structure) > MOST_ATOMS:
+                self.troubles.append(f"{cell.label}: {len(structure)} atoms are too many to draw")
+                continue
+            scene = build_scene(structure)
+            scenes.append({"label": cell.label, "elements": scene["elements"], "json": _script_json(scene)})
+        return scenes
+
+
+_SCENE_TEXT = ["Drag or use the arrow keys to turn a structure, the wheel or + and − to zoom, a double click to reset."]
+
+
+def _render(result: StudyResult, sections: Sequence[_Section], troubles: Sequence[str]) -> str:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False)
+    template = environment.from_string(_shipped("report_template.html"))
+    return template.render(
+        study=result,
+        style=Markup(_shipped("report_style.css")),  # noqa: S704 - our own file
+        viewer=Markup(_shipped("report_viewer.js")),  # noqa: S704 - our own file
+        warning=DEMO_WARNING if result.protocol == "demo" else "",
+        facts=_facts(result),
+        summary=_summary(result),
+        sections=sections,
+        troubles=troubles,
+        version=__version__,
+        counter=_Counter,
+    )
+
+
+class _Counter:
+    """Numbers tables and figures in the order they stand on the page."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def next(self) -> int:
+        self._last += 1
+        return self._last
+
+
+def _summary(result: StudyResult) -> list[str]:
+    """Say in a few lines what came out."""
+    complete = [cell for cell in result.cells if not cell.failed]
+    lines = [f"{len(result.cells)} cells, {len(complete)} of them without a failed step."]
+    comparison = result.comparison
+    reference = reference_cell(comparison)
+    rows = {row.cell: row for row in comparison.rows} if comparison is not None else {}
+    if reference is not None:
+        row = rows[reference]
+        level = row.level or "level not recorded"
+        lines.append(f"Gap of the reference {reference}: {number_text(row.gap_ev)} eV ({level}).")
+        for label, other in rows.items():
+            if label == reference or other.shift_ev is None:
+                continue
+            measured = ""
+            if other.sts_shift_ev is not None:
+                measured = (
+                    f"; measured at {other.place}: {number_text(other.sts_shift_ev, 2, signed=True)} eV, difference "
+                    f"{number_text(other.difference_ev, signed=True)} eV"
+                )
+            shift = shift_text(other.shift_ev, other.shift_uncertainty_ev)
+            same = "same level" if other.level == row.level else other.level or "level not recorded"
+            lines.append(f"{label}: the gap shifts by {shift} eV ({same}){measured}.")
+        return lines
+    for cell in result.cells:
+        if cell.edges is not None and cell.edges.gap_ev is not None:
+            level = describe_level(cell.settings) if cell.settings else "level not recorded"
+            gap = number_text(cell.edges.gap_ev)
+            lines.append(f"Gap of {cell.label}: {gap} eV ({level}, from {cell.edges.source}).")
+    return lines
+
+
+def _facts(result: StudyResult) -> str:
+    engine = ENGINES.get(result.engine, result.engine)
+    return f"Computed with {engine}, protocol {result.protocol}, by corecrown {result.corecrown_version}."
+
+
+def _cell_notes(result: StudyResult) -> list[str]:
+    return [*result.notes, *(f"{cell.label}: {note}" for cell in result.cells for note in cell.notes)]
+
+
+def _common_level(cells: Sequence[CellResult]) -> str | None:
+    names = {describe_level(cell.settings) for cell in cells if cell.settings is not None}
+    return names.pop() if len(names) == 1 else None
+
+
+def _level_sentence(cells: Sequence[CellResult]) -> str:
+    level = _common_level(cells)
+    return f" {level}." if level else " Levels of theory differ between cells; see the tables."
+
+
+def _present(tables: Sequence[Table | None]) -> list[Table]:
+    return [table for table in tables if table is not None]
+
+
+def _inline_svg(svg: bytes, name: str) -> Markup:
+    """Return a figure for use inside the page: no prolog, no metadata, and names that no other figure has."""
+    text = svg.decode("utf-8")
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
+    return Markup(text)  # noqa: S704 - drawn by matplotlib, which escapes letters itself
+
+
+def _script_json(document: Any) -> Markup:
+    """Return JSON that may stand inside a script element."""
+    text = json.dumps(document, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704
+
+
+def _shipped(name: str) -> str:
+    return files("corecrown.postprocess").joinpath(name).read_text(encoding="utf-8")
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
+            temporary = Path(stream.name)
+            stream.write(content)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written: {error.strerror or error}", "check the disk and permissions"
+        ) from error

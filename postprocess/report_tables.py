@@ -1,0 +1,400 @@
+"""The tables of a report: results as text, nothing computed that isn't a difference or a mean."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from corecrown.postprocess.cells import describe_level
+from corecrown.postprocess.report_text import (
+    NOTHING,
+    Table,
+    notes_of,
+    number_text,
+    range_text,
+    reference_cell,
+    shares_text,
+    shift_text,
+    unique,
+)
+from corecrown.postprocess.results import (
+    CellResult,
+    Comparison,
+    Level,
+    Masses,
+    MassTensor,
+    RunSettings,
+    Step,
+    StudyResult,
+)
+
+__all__ = [
+    "character_table",
+    "comparison_table",
+    "distortion_table",
+    "excitation_table",
+    "lattice_table",
+    "ledger_table",
+    "levels_table",
+    "masses_table",
+    "provenance_tables",
+    "split_table",
+]
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Return gaps and shifts beside what was measured."""
+    notes: list[str] = []
+    rows = []
+    reference = reference_cell(comparison)
+    for row in comparison.rows:
+        is_reference = row.cell == reference
+        sts = row.sts_shift_ev
+        rows.append(
+            (
+                row.cell,
+                row.place or NOTHING,
+                number_text(row.gap_ev),
+                "reference" if is_reference else shift_text(row.shift_ev, row.shift_uncertainty_ev),
+                number_text(row.sts_gap_ev, 2),
+                NOTHING
+                if sts is None
+                else "reference"
+                if is_reference
+                else _measured(sts, row.sts_shift_uncertainty_ev),
+                NOTHING if is_reference else number_text(row.difference_ev, signed=True),
+                row.level or NOTHING,
+            )
+        )
+        notes += [f"{row.cell}: {note}" for note in row.notes]
+    against = f" beside {comparison.experiment}" if comparison.experiment else ""
+    return Table(
+        f"Gaps and their shifts from the reference cell{against}. Energies in eV; difference is the computed shift "
+        "less the measured one.",
+        ("Cell", "Place", "Gap", "Shift", "STS gap", "STS shift", "Difference", "Level of theory"),
+        rows,
+        [*notes, *notes_of("comparison", comparison)],
+        frozenset({1, 7}),
+    )
+
+
+def _measured(value: float | None, uncertainty: float | None) -> str:
+    text = number_text(value, 2, signed=True)
+    return text if uncertainty is None else f"{text} ± {number_text(uncertainty, 2)}"
+
+
+def ledger_table(comparison: Comparison) -> Table | None:
+    """Return what lies between the bulk gap and the measured one, term by term."""
+    if not comparison.ledger:
+        return None
+    rows = [
+        (row.term, number_text(row.value_ev, 2, signed=True), range_text(row.low_ev, row.high_ev), row.source)
+        for row in comparison.ledger
+    ]
+    notes = [note for row in comparison.ledger for note in notes_of(row.term, row)]
+    return Table(
+        "Ledger: from the gap of the bulk to the gap of the platelet on gold, in eV. A dash is a term not known.",
+        ("Term", "Value", "Range", "Source"),
+        rows,
+        notes,
+        frozenset({3}),
+    )
+
+
+def split_table(comparison: Comparison) -> Table | None:
+    """Return shifts in three parts, where counterfactual cells were computed."""
+    if not comparison.splits:
+        return None
+    rows = [
+        (
+            split.cell,
+            number_text(split.strain_ev, signed=True),
+            number_text(split.distortion_ev, signed=True),
+            number_text(split.a_site_ev, signed=True),
+            shift_text(split.total_ev, split.uncertainty_ev),
+            split.level or NOTHING,
+        )
+        for split in comparison.splits
+    ]
+    notes = [note for split in comparison.splits for note in notes_of(split.cell, split)]
+    return Table(
+        "Shift of the gap in parts, from counterfactual cells, in eV: strain (the reference's positions in the cell's "
+        "lattice), distortion of the Pb-Br framework, A-site chemistry. They add up to the total.",
+        ("Cell", "Strain", "Distortion", "A site", "Total", "Level of theory"),
+        rows,
+        notes,
+        frozenset({5}),
+    )
+
+
+def levels_table(cells: Sequence[CellResult]) -> Table | None:
+    """Return the gap at every level of theory, and its shift from the first cell at the same level."""
+    levels: dict[str, None] = {}
+    gaps: dict[str, dict[str, float | None]] = {}
+    for cell in cells:
+        for level in cell.levels:
+            name = _level_name(level)
+            levels[name] = None
+            gaps.setdefault(cell.label, {})[name] = level.gap_ev
+    if not levels:
+        return None
+    base = gaps.get(cells[0].label, {})
+    rows = [(cell.label, *(_gap_and_shift(gaps.get(cell.label, {}).get(name), base.get(name)) for name in levels))
+            for cell in cells]  # fmt: skip
+    notes = [note for cell in cells for level in cell.levels for note in notes_of(cell.label, level)]
+    return Table(
+        f"Gap at every level of theory, in eV; in brackets its shift from {cells[0].label} at the same level.",
+        ("Cell", *levels),
+        rows,
+        unique(notes),
+    )
+
+
+def lattice_table(cells: Sequence[CellResult]) -> Table:
+    """Return lattice constants and how they differ from those of the first cell."""
+    first = cells[0]
+    rows = []
+    for cell in cells:
+        lengths = [
+            f"{number_text(mine)} ({number_text(100 * (mine / theirs - 1), 2, signed=True)} %)"
+            if cell is not first and cell.setting == first.setting
+            else number_text(mine)
+            for mine, theirs in (
+                (getattr(cell, f"lattice_{axis}_angstrom"), getattr(first, f"lattice_{axis}_angstrom"))
+                for axis in "abc"
+            )
+        ]
+        share = NOTHING if cell.fa_fraction is None else f"{100 * cell.fa_fraction:.3g} %"
+        relaxed = "relaxed" if Step.RELAX.value in cell.timings else "as given"
+        rows.append(
+            (
+                cell.label,
+                cell.formula,
+                share,
+                cell.alignment or NOTHING,
+                *lengths,
+                number_text(cell.volume_angstrom3, 1),
+                relaxed,
+            )
+        )
+    return Table(
+        f"Lattice constants in Å ({first.setting or 'setting as given'}, c along the thickness); in brackets the "
+        f"change from {first.label}.",
+        ("Cell", "Formula", "FA", "FA along", "a", "b", "c", "Volume (Å³)", "Geometry"),
+        rows,
+        wordy=frozenset({1, 3, 8}),
+    )
+
+
+def character_table(cells: Sequence[CellResult]) -> Table | None:
+    """Return what the edge states are made of."""
+    rows = []
+    notes = []
+    for cell in cells:
+        if cell.pdos is None:
+            continue
+        character = cell.pdos.edge_character
+        rows.append(
+            (cell.label, shares_text(character.vbm), shares_text(character.cbm), number_text(cell.pdos.spilling))
+        )
+        notes += notes_of(cell.label, cell.pdos) + notes_of(cell.label, character)
+    if not rows:
+        return None
+    level = _common_level(cells)
+    return Table(
+        f"Character of the edge states{f' ({level})' if level else ''}: projections on atomic orbitals at the edge's "
+        "k-point. They sum to 1 less what the projection misses.",
+        ("Cell", "Valence edge", "Conduction edge", "Spilling"),
+        rows,
+        notes,
+        frozenset({1, 2}),
+    )
+
+
+def distortion_table(cells: Sequence[CellResult]) -> Table | None:
+    """Return how far the octahedra are from cubic."""
+    rows = []
+    notes = []
+    for cell in cells:
+        found = cell.distortion
+        if found is None:
+            continue
+        angles = found.pb_br_pb_deg
+        tilts = found.tilts_deg or {}
+        variance = found.bond_length_variance
+        rows.append(
+            (
+                cell.label,
+                f"{number_text(fmean(angles), 1)} ({number_text(min(angles), 1)} to {number_text(max(angles), 1)})"
+                if angles
+                else NOTHING,
+                NOTHING if variance is None else number_text(variance * 1e5, 2),
+                number_text(found.angle_variance_deg2, 2),
+                *(number_text(tilts.get(axis), 1) for axis in ("a", "b", "c")),
+                _fa_axes(found.fa_axis_deg),
+            )
+        )
+        notes += notes_of(cell.label, found)
+    if not rows:
+        return None
+    return Table(
+        "Distortion of the octahedra: Pb-Br-Pb angles (mean and range), bond length variance, angle variance, "
+        "rotations, and the angles of the formamidinium axes to a, b and c.",
+        ("Cell", "Pb-Br-Pb (°)", "Δd (10⁻⁵)", "σ² (deg²)", "Tilt a (°)", "Tilt b (°)", "Tilt c (°)", "FA axes (°)"),
+        rows,
+        notes,
+    )
+
+
+def masses_table(cells: Sequence[CellResult], *, spin_orbit: bool) -> Table | None:
+    """Return effective masses of both carriers, where they were computed."""
+    rows = []
+    notes: list[str] = []
+    for cell in cells:
+        masses: Masses | None = cell.masses_spin_orbit if spin_orbit else cell.masses
+        if masses is None:
+            continue
+        notes += notes_of(cell.label, masses)
+        for carrier in ("electron", "hole"):
+            mass: MassTensor | None = getattr(masses, carrier)
+            if mass is None:
+                rows.append((cell.label, carrier, *[NOTHING] * 7))
+                continue
+            rows.append(
+                (
+                    cell.label,
+                    carrier,
+                    *(number_text(getattr(mass, f"path_gamma_{axis}")) for axis in "xyz"),
+                    *(number_text(getattr(mass, f"gamma_{axis}")) for axis in "xyz"),
+                    "yes" if mass.converged else "no",
+                )
+            )
+            notes += notes_of(f"{cell.label}, {carrier}", mass)
+    if not rows:
+        return None
+    level = _spin_orbit_level(cells) if spin_orbit else _common_level(cells)
+    fallback = "spin-orbit" if spin_orbit else "no spin-orbit"
+    return Table(
+        f"Effective masses in electron masses, {level or fallback}: "
+        "parabolas along the path from Γ, and 1/(M⁻¹)ᵢᵢ of the tensor. Hole masses are positive.",
+        ("Cell", "Carrier", "Γ-X path", "Γ-Y path", "Γ-Z path", "x", "y", "z", "Converged"),
+        rows,
+        notes,
+        frozenset({1, 8}),
+    )
+
+
+def excitation_table(cells: Sequence[CellResult]) -> Table | None:
+    """Return excitations and where their charge sits."""
+    rows = []
+    notes: list[str] = []
+    for cell in cells:
+        for found in cell.excitation:
+            kept = "yes" if found.occupations_kept else "no"
+            moved = [shares_text(groups) for groups in (found.electron_by_group, found.hole_by_group)]
+            changed = [shares_text(groups) for groups in (found.gained_by_group, found.lost_by_group)]
+            rows.append(
+                (cell.label, found.kind, number_text(found.energy_ev), number_text(found.ks_gap_ev), kept, *moved,
+                 *changed,                 number_text(found.moved_e, 2))
+            )  # fmt: skip
+            notes += notes_of(cell.label, found)
+            if found.scheme:
+                notes.append(f"space shared out by {found.scheme}")
+    if not rows:
+        return None
+    return Table(
+        "Delta-SCF excitations at Γ with two spins, functional and cutoff as in the settings below, energies in eV. "
+        "Kept: whether the occupations stayed as set. Electron and hole: frozen orbitals, each sums to 1. "
+        "Gained and lost: difference of the relaxed densities, in electrons.",
+        ("Cell", "Kind", "Energy", "Kohn-Sham gap", "Kept", "Electron", "Hole", "Gained", "Lost", "Moved"),
+        rows,
+        unique(notes),
+        frozenset({1, 5, 6, 7, 8}),
+    )
+
+
+def provenance_tables(result: StudyResult) -> list[Table]:
+    """Return settings, pseudopotentials and costs."""
+    settings = [(cell.label, cell.settings) for cell in result.cells if cell.settings is not None]
+    tables = []
+    if settings:
+        tables.append(
+            Table(
+                "Settings of the self-consistent runs.",
+                ("Cell", "Functional", "Spin-orbit", "Cutoff", "Density cutoff", "k-mesh", "Shift"),
+                [(label, *_settings_row(one)) for label, one in settings],
+            )
+        )
+        known = {
+            (element, pseudo.file, pseudo.sha256): None
+            for _, one in settings
+            for element, pseudo in sorted(one.pseudopotentials.items())
+        }
+        if known:
+            tables.append(
+                Table("Pseudopotentials.", ("Element", "File", "sha256"), sorted(known), wordy=frozenset({1, 2}))
+            )
+    timed = [step.value for step in Step if any(step.value in cell.timings for cell in result.cells)]
+    if timed:
+        rows = [(cell.label, *(_cost(cell, step) for step in timed)) for cell in result.cells]
+        tables.append(
+            Table(
+                "Wall time of the programs; in brackets the number of attempts where it took more than one.",
+                ("Cell", *timed),
+                rows,
+            )
+        )
+    return tables
+
+
+def _settings_row(one: RunSettings) -> tuple[str, ...]:
+    cutoff = NOTHING
+    if one.cutoff_wfc_ry is not None:
+        cutoff = f"{one.cutoff_wfc_ry:g} Ry"
+    elif one.encut_ev is not None:
+        cutoff = f"{one.encut_ev:g} eV"
+    density = NOTHING if one.cutoff_rho_ry is None else f"{one.cutoff_rho_ry:g} Ry"
+    mesh = NOTHING if one.kpoint_mesh is None else "×".join(str(n) for n in one.kpoint_mesh)
+    return (one.functional, "yes" if one.spin_orbit else "no", cutoff, density, mesh,
+            ", ".join(str(n) for n in one.kpoint_shift))  # fmt: skip
+
+
+def _cost(cell: CellResult, step: str) -> str:
+    if step in cell.failed:
+        return "failed"
+    timing = cell.timings.get(step)
+    if timing is None:
+        return NOTHING
+    seconds = round(timing.wall_s)
+    text = f"{seconds // 3600}:{seconds % 3600 // 60:02d}:{seconds % 60:02d}"
+    return f"{text} ({timing.attempts})" if timing.attempts > 1 else text
+
+
+def _level_name(level: Level) -> str:
+    return f"{describe_level(level)}, gap from {level.source}"
+
+
+def _common_level(cells: Sequence[CellResult]) -> str | None:
+    names = {describe_level(cell.settings) for cell in cells if cell.settings is not None}
+    return names.pop() if len(names) == 1 else None
+
+
+def _spin_orbit_level(cells: Sequence[CellResult]) -> str | None:
+    names = {
+        describe_level(level)
+        for cell in cells
+        for level in cell.levels
+        if level.spin_orbit and cell.masses_spin_orbit is not None
+    }
+    return names.pop() if len(names) == 1 else None
+
+
+def _gap_and_shift(gap: float | None, base: float | None) -> str:
+    if gap is None or base is None or gap == base:
+        return number_text(gap)
+    return f"{number_text(gap)} ({number_text(gap - base, signed=True)})"
+
+
+def _fa_axes(axes: Sequence[Mapping[Any, float]] | None) -> str:
+    if not axes:
+        return NOTHING
+    return "; ".join("/".join(number_text(axis.get(name), 0) for name in ("a", "b", "c")) for axis in axes)
