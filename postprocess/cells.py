@@ -77,6 +77,9 @@ def assemble_cell(
         volume_angstrom3=final.volume,
         settings=_settings(steps),
         edges=tighter_edges(bands.edges if bands else None, scf.edges if scf else None),
+        edges_by_source={
+            found.edges.source: found.edges for found in (scf, bands) if found is not None and found.edges is not None
+        },
         levels=_levels(steps),
         masses=_masses(steps, spin_orbit=False),
         masses_spin_orbit=_masses(steps, spin_orbit=True),

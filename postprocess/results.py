@@ -1,7 +1,8 @@
 """What is known after a calculation, in one shape for both engines.
 
-Every model is frozen and round-trips through JSON. A value that cannot be had is ``None`` and ``notes`` beside it
-says why. Energies are in eV, lengths in Å, angles in degrees, masses in electron masses, unless a name says otherwise.
+Every model is frozen and round-trips through JSON. A value that cannot be had is ``None`` and ``notes``
+beside it says why. Energies are in eV, lengths in Å, angles in degrees, masses in electron masses, unless a
+name says otherwise.
 """
 
 from enum import StrEnum
@@ -234,6 +235,10 @@ class CellResult(Result):
     volume_angstrom3: float
     settings: RunSettings | None = None
     edges: BandEdges | None = None
+    edges_by_source: dict[Literal["bands", "mesh"], BandEdges] = Field(
+        default_factory=dict,
+        description="edges on the path and on the mesh of the scf, of which the tighter is `edges`",
+    )
     levels: list[Level] = Field(default_factory=list)
     masses: Masses | None = None
     masses_spin_orbit: Masses | None = None
