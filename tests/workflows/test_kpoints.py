@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
+from pymatgen.electronic_structure.core import Spin
 
 from corecrown.errors import InputError
 from corecrown.workflows.bandstructure import line_band_structure
 from corecrown.workflows.kpoints import band_path, count_irreducible, mesh_from_spacing
-from pymatgen.electronic_structure.core import Spin
 
 LENGTHS = st.floats(3, 30)
 

@@ -45,7 +45,7 @@ def read_progress(output: Path) -> Progress:
     accuracies = re.findall(r"estimated scf accuracy\s*<\s*(\S+)\s*Ry", text[last_geometry_at:])
     kpoints = re.findall(r"Computing kpt #:\s*(\d+)", text)
     return Progress(
-        ionic_step=int(cycles[-1]) + 1 if cycles else 1 + (last_geometry_at > 0),
+        ionic_step=(int(cycles[-1]) + 1 if cycles else 1 + (last_geometry_at > 0)) + ("Begin final" in text),
         scf_iteration=int(iterations[-1]) if iterations else 0,
         accuracy_ry=_as_float(accuracies[-1]) if accuracies else None,
         kpoint=int(kpoints[-1]) if kpoints else None,
