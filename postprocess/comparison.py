@@ -38,9 +38,7 @@ class _Shift:
     notes: tuple[str, ...]
 
 
-def compare_study(
-    study: StudyResult, experiment: Experiment, gap_uncertainty_ev: float | None = None
-) -> Comparison:
+def compare_study(study: StudyResult, experiment: Experiment, gap_uncertainty_ev: float | None = None) -> Comparison:
     """Set the gaps of a study beside what was measured.
 
     Parameters
@@ -66,18 +64,14 @@ def compare_study(
     order = [label for label in (reference_label,) if label in cells]
     order += [label for label in cells if label != reference_label]
     rows = [
-        _with_place(
-            _row(cells[label], places.get(label), reference, gap_uncertainty_ev), reference_place, experiment
-        )
+        _with_place(_row(cells[label], places.get(label), reference, gap_uncertainty_ev), reference_place, experiment)
         for label in order
         if label is not None
     ]
     rows += _ensemble_rows(rows, places, reference_place, experiment)
     named = {row.cell for row in rows}
     missing = [
-        _missing_row(cell, place, reference_place, experiment)
-        for cell, place in places.items()
-        if cell not in named
+        _missing_row(cell, place, reference_place, experiment) for cell, place in places.items() if cell not in named
     ]
     rows = [*missing, *rows] if missing and missing[0].cell == reference_label else [*rows, *missing]
     splits = split_shifts(study.cells, reference_label, gap_uncertainty_ev)
@@ -87,6 +81,7 @@ def compare_study(
         flags=comparison_flags(rows, reference, experiment),
         splits=splits,
         experiment=experiment.name,
+        gap_uncertainty_ev=gap_uncertainty_ev,
     )
 
 
@@ -113,9 +108,7 @@ def _row(
     )
 
 
-def _missing_row(
-    cell: str, place: str, reference_place: Place | None, experiment: Experiment
-) -> ComparisonRow:
+def _missing_row(cell: str, place: str, reference_place: Place | None, experiment: Experiment) -> ComparisonRow:
     row = ComparisonRow(cell=cell, place=place, gap_ev=None, notes=["the study has no such cell (yet)"])
     return _with_place(row, reference_place, experiment)
 
@@ -139,9 +132,7 @@ def _with_place(row: ComparisonRow, reference_place: Place | None, experiment: E
     elif sts_shift is not None:
         errors = (place.gap_error, reference_place.gap_error if reference_place else None)
         if errors[0] is None or errors[1] is None:
-            notes.append(
-                "no standard error of the measured shift: spread and number of platelets are not given"
-            )
+            notes.append("no standard error of the measured shift: spread and number of platelets are not given")
         else:
             sts_error = (errors[0] ** 2 + errors[1] ** 2) ** 0.5
     difference = row.shift_ev - sts_shift if row.shift_ev is not None and sts_shift is not None else None

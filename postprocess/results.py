@@ -298,6 +298,9 @@ class Comparison(Result):
     flags: list[str] = Field(default_factory=list)
     splits: list[ShiftSplit] = Field(default_factory=list)
     experiment: str | None = None
+    gap_uncertainty_ev: float | None = Field(
+        None, description="what the protocol leaves on a gap, as it entered the shifts"
+    )
 
 
 class StudyResult(Result):

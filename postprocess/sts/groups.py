@@ -217,7 +217,8 @@ def _spectra(stack: Stack, options: StsOptions, flags: list[str]) -> tuple[Array
             )
         if not reliable.all():
             flags.append(
-                f"{len(reliable) - int(reliable.sum())} sweeps: current at the set point is noise, divided by the median"
+                f"{len(reliable) - int(reliable.sum())} sweeps: current at the set point is noise, divided by the "
+                "median"
             )
         at = np.array([np.interp(set_point, bias, row) for row in current])
         at = np.where(reliable, at, np.median(at[reliable]))

@@ -1,0 +1,255 @@
+"""DFT beside STS on the bias axis: a computed density of states through the tunnel junction, fitted to dI/dV.
+
+The current is I(V) ∝ ∫ρ(E) [f(E - eV) - f(E)] T(E, V) dE with a structureless tip, and dI/dV its derivative, seen
+through the modulation or the derivative's own bandwidth.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.constants import e, hbar, m_e, physical_constants
+from scipy.ndimage import gaussian_filter1d
+from scipy.optimize import least_squares
+from scipy.special import expit
+
+from corecrown.errors import InputError
+from corecrown.postprocess.sts.spectra import modulation_width_ev
+
+__all__ = ["Junction", "OverlayDos", "OverlayFit", "fit_overlay", "overlay_dos", "simulate_didv"]
+
+Array = NDArray[np.float64]
+BOLTZMANN_EV = physical_constants["Boltzmann constant in eV/K"][0]
+WAVE_NUMBER = math.sqrt(2 * m_e * e) / hbar * 1e-9
+"""κ of a barrier of 1 eV, 1/nm."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class OverlayDos:
+    """A density of states relative to the valence edge.
+
+    Attributes
+    ----------
+    energies_ev : (n,) float
+        Ascending, zero at the valence edge.
+    total : (n,) float
+        States/eV, both spins.
+    gap_ev
+        Width of the gap.
+    parts
+        By element or orbital, (n,) each.
+    """
+
+    energies_ev: Array
+    total: Array
+    gap_ev: float
+    parts: Mapping[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Junction:
+    """What the states are seen through.
+
+    Attributes
+    ----------
+    distance_nm, barrier_ev
+        Width and mean height (of both work functions) of the vacuum barrier; distance None for no transmission.
+    modulation_v, bandwidth_v
+        Peak amplitude of the lock-in, or bandwidth (full width) of the numerical derivative.
+    """
+
+    temperature_k: float
+    distance_nm: float | None = None
+    barrier_ev: float = 4.5
+    modulation_v: float | None = None
+    bandwidth_v: float | None = None
+
+
+class OverlayFit(BaseModel):
+    """A computed density of states moved onto a measured spectrum."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    shift_ev: float = Field(description="of the valence edge from E_F, eV")
+    scissor_ev: float = Field(description="added to the computed gap, eV")
+    shift_error_ev: float | None = Field(None, description="standard error over resampled spectra, or of the fit")
+    scissor_error_ev: float | None = None
+    r_squared: float
+    notes: list[str] = Field(default_factory=list)
+
+
+def overlay_dos(dos: Any, gap_ev: float | None = None, vbm_ev: float | None = None) -> OverlayDos:
+    """Take a pymatgen ``CompleteDos`` (or ``Dos``) to the form used here.
+
+    Parameters
+    ----------
+    dos
+        A pymatgen density of states.
+    gap_ev, vbm_ev
+        Gap and valence edge from bands, eV, where they are known better than from the density of states.
+
+    Raises
+    ------
+    InputError
+        If it has no gap.
+    """
+    cbm, vbm = dos.get_cbm_vbm()
+    vbm = float(vbm) if vbm_ev is None else vbm_ev
+    gap = float(cbm) - vbm if gap_ev is None else gap_ev
+    if gap <= 0:
+        raise InputError("the density of states has no gap", "an overlay needs a valence and a conduction edge")
+    parts: dict[str, Array] = {}
+    if hasattr(dos, "get_element_dos"):
+        parts = {str(element): _spins(part.densities) for element, part in dos.get_element_dos().items()}
+    return OverlayDos(np.asarray(dos.energies, dtype=np.float64) - vbm, _spins(dos.densities), gap, parts)
+
+
+def simulate_didv(
+    bias_v: Array,
+    dos: OverlayDos,
+    junction: Junction,
+    shift_ev: float,
+    scissor_ev: float = 0.0,
+    part: str | None = None,
+) -> Array:
+    """Return dI/dV of a computed density of states in a tunnel junction, arbitrary units.
+
+    Parameters
+    ----------
+    bias_v : (n,) float
+        Uniform, V.
+    shift_ev
+        Where the valence edge lies from E_F of the metal, eV.
+    scissor_ev
+        Added to the gap.
+    part
+        A name of ``dos.parts`` instead of the total.
+
+    Raises
+    ------
+    InputError
+        If there is no such part, or the density of states does not reach over the bias range.
+    """
+    if part is not None and part not in dos.parts:
+        raise InputError(f"no projection on {part!r}", f"there are {', '.join(dos.parts) or 'none'}")
+    density = dos.total if part is None else dos.parts[part]
+    energies = dos.energies_ev + shift_ev + np.where(dos.energies_ev > dos.gap_ev / 2, scissor_ev, 0.0)
+    reach = 10 * BOLTZMANN_EV * junction.temperature_k
+    wanted = (bias_v[0] - reach, bias_v[-1] + reach)
+    if energies[0] > wanted[0] or energies[-1] < wanted[1]:
+        raise InputError(
+            f"the density of states spans {energies[0]:.2f} to {energies[-1]:.2f} eV, the bias needs {wanted[0]:.2f} "
+            f"to {wanted[1]:.2f} eV",
+            "compute more empty bands, or cut the bias range",
+        )
+    grid = np.arange(wanted[0], wanted[1], min(BOLTZMANN_EV * junction.temperature_k / 3, 0.005))
+    states = np.interp(grid, energies, density)
+    step = float(bias_v[1] - bias_v[0])
+    bias = np.concatenate([[bias_v[0] - step], bias_v, [bias_v[-1] + step]])
+    thermal = BOLTZMANN_EV * junction.temperature_k
+    window = expit((bias[:, None] - grid) / thermal) - expit(-grid / thermal)
+    if junction.distance_nm is not None:
+        height = np.maximum(junction.barrier_ev + bias[:, None] / 2 - grid, 0.05)
+        deepest = math.sqrt(junction.barrier_ev)
+        window = window * np.exp(-2 * WAVE_NUMBER * junction.distance_nm * (np.sqrt(height) - deepest))
+    current = np.trapezoid(window * states, grid, axis=1)
+    didv = (current[2:] - current[:-2]) / (2 * step)
+    width = _instrument_width(junction)
+    if width > 0:
+        didv = gaussian_filter1d(didv, width / 2.3548 / step, mode="nearest")
+    return np.asarray(didv, dtype=np.float64)
+
+
+def fit_overlay(
+    bias_v: Array,
+    didv: Array,
+    dos: OverlayDos,
+    junction: Junction,
+    edges_v: tuple[float, float],
+    *,
+    resampled: Array | None = None,
+    reach_v: float = 0.3,
+) -> OverlayFit:
+    """Fit rigid shift and scissor of a computed density of states to a measured dI/dV.
+
+    The flanks of both edges are fitted, each with a height of its own (matrix elements are not computed): from the
+    middle of the gap to a little beyond the first peaks.
+
+    Parameters
+    ----------
+    bias_v, didv : (n,) float
+        Averaged spectrum.
+    edges_v
+        Measured valence and conduction edge, V: where the fit starts.
+    resampled : (b, n) float, optional
+        Resampled averages; their fits give the standard errors. Without them the errors are those of least squares,
+        which neighbouring points (one bandwidth) make too small.
+    reach_v
+        How far beyond an edge the spectrum is fitted, V.
+
+    Raises
+    ------
+    InputError
+        If the density of states does not reach over the fitted range.
+    """
+    inside = (bias_v >= edges_v[0] - reach_v) & (bias_v <= edges_v[1] + reach_v)
+    bias, measured = bias_v[inside], didv[inside]
+    if len(bias) < 20:
+        raise InputError("too few points between the edges", "check the edges and the sweeps")
+    start = (edges_v[0], edges_v[1] - edges_v[0] - dos.gap_ev)
+    best, fitted, errors = _fit(bias, measured, dos, junction, start)
+    notes = ["heights of the two edges fitted apart: tunnelling matrix elements are not computed"]
+    if resampled is not None and len(resampled) > 1:
+        many = np.array([_fit(bias, row[inside], dos, junction, best)[0] for row in resampled])
+        errors = (float(many[:, 0].std(ddof=1)), float(many[:, 1].std(ddof=1)))
+    else:
+        notes.append("standard errors of least squares: too small, since neighbouring points are not independent")
+    total = float(((measured - measured.mean()) ** 2).sum())
+    return OverlayFit(
+        shift_ev=best[0],
+        scissor_ev=best[1],
+        shift_error_ev=errors[0],
+        scissor_error_ev=errors[1],
+        r_squared=1 - float(((measured - fitted) ** 2).sum()) / total if total > 0 else 0.0,
+        notes=notes,
+    )
+
+
+def _fit(
+    bias: Array, measured: Array, dos: OverlayDos, junction: Junction, start: tuple[float, float]
+) -> tuple[tuple[float, float], Array, tuple[float | None, float | None]]:
+    size = float(np.abs(measured).max()) or 1.0
+
+    def model(p: Array) -> Array:
+        simulated = simulate_didv(bias, dos, junction, float(p[0]), float(p[1]))
+        basis = np.stack(
+            [simulated * (bias < p[0] + (dos.gap_ev + p[1]) / 2), simulated * (bias >= p[0] + (dos.gap_ev + p[1]) / 2)]
+        )
+        heights, *_ = np.linalg.lstsq(basis.T, measured, rcond=None)
+        return np.asarray(heights @ basis, dtype=np.float64)
+
+    found = least_squares(lambda p: (model(p) - measured) / size, start, x_scale=0.05, diff_step=1e-3)
+    freedom = max(len(bias) - 4, 1)
+    variance = 2 * found.cost / freedom
+    normal = found.jac.T @ found.jac
+    errors: tuple[float | None, float | None] = (None, None)
+    if np.linalg.cond(normal) < 1e12:
+        spread = np.sqrt(np.diag(np.linalg.inv(normal)) * variance)
+        errors = (float(spread[0]), float(spread[1]))
+    return (float(found.x[0]), float(found.x[1])), model(found.x), errors
+
+
+def _instrument_width(junction: Junction) -> float:
+    widths = [
+        0.0 if junction.modulation_v is None else modulation_width_ev(junction.modulation_v),
+        junction.bandwidth_v or 0.0,
+    ]
+    return math.hypot(*widths)
+
+
+def _spins(densities: Mapping[Any, Any]) -> Array:
+    return np.asarray(sum(np.asarray(part, dtype=np.float64) for part in densities.values()), dtype=np.float64)
