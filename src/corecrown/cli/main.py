@@ -12,7 +12,7 @@ from corecrown.errors import CorecrownError
 
 __all__ = ["app", "main"]
 
-GROUPS = ("doctor", "setup", "build", "study", "report", "analyse", "sts")
+GROUPS = ("doctor", "setup", "build", "study", "report", "analyse", "masses", "sts")
 
 
 app = typer.Typer(

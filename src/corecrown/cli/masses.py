@@ -1,0 +1,90 @@
+"""``corecrown masses``: effective masses along the lines of a band structure that someone computed."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from corecrown.cli.common import AsJson, Verbose, print_json, print_table
+from corecrown.errors import InputError
+
+if TYPE_CHECKING:
+    from corecrown.postprocess.mass_paths import PathMasses
+
+__all__ = ["register"]
+
+FIGURE_SUFFIXES = (".pdf", ".png", ".svg")
+
+
+class Method(StrEnum):
+    """How a mass along a line is defined."""
+
+    OURS = "ours"
+    SUMO = "sumo"
+    EFFMASS_LS = "effmass-ls"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(masses)
+
+
+def masses(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder (or XML file) with bands along lines.")],
+    method: Annotated[
+        Method, typer.Option("--method", help="Our fit at the edge, or the definition of sumo or of effmass.")
+    ] = Method.OURS,
+    figure: Annotated[Path | None, typer.Option("--figure", help="Draw the fits here (pdf, png or svg).")] = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Fit effective masses at the band edges along the lines of a Quantum ESPRESSO or VASP run.
+
+    Masses are in electron masses; holes are positive. What cannot be fitted is refused with the reason.
+    """
+    if figure is not None and figure.suffix.lower() not in FIGURE_SUFFIXES:
+        raise InputError(f"--figure {figure}: unknown suffix", f"known: {', '.join(FIGURE_SUFFIXES)}")
+    from corecrown.postprocess.mass_paths import path_masses
+    from corecrown.workflows.readers import read_band_structure
+
+    found = read_band_structure(path)
+    if not found.on_lines:
+        raise InputError(f"{path}: the k-points are a mesh, not lines", "give the folder of a bands run")
+    result = path_masses(found.bands, method.value, n_electrons=found.n_electrons, spin_orbit=found.spin_orbit)
+    result = result.model_copy(update={"notes": [*found.notes, *result.notes]})
+    if figure is not None:
+        _draw(found.bands, result, figure)
+    if as_json:
+        print_json(result)
+        return
+    _print(path, result, f"{found.code} {found.code_version}, {found.functional}, method {method.value}")
+
+
+def _print(path: Path, result: "PathMasses", caption: str) -> None:
+    rows = [
+        (
+            row.carrier.value + (f" ({row.spin})" if row.spin else ""),
+            str(row.band_index),
+            " → ".join(row.direction),
+            "flat" if row.mass is None else f"{row.mass:.4f}",
+            "–" if row.fit_residual_ev is None else f"{1e3 * row.fit_residual_ev:.3f}",
+            str(row.n_points),
+        )
+        for row in result.path_masses
+    ]
+    header = ("carrier", "band", "direction", "mass / m0", "misfit / meV", "k-points")
+    print_table(str(path), header, rows, caption=caption)
+    for note in result.notes:
+        typer.echo(f"  ! {note}")
+
+
+def _draw(bands: Any, result: "PathMasses", path: Path) -> None:
+    from corecrown.postprocess.mass_plots import plot_path_masses
+    from corecrown.postprocess.plots.style import figure_bytes
+
+    content = figure_bytes(plot_path_masses(bands, result), path.suffix.lstrip(".").lower())
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}", "check the folder") from error
