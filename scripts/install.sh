@@ -110,7 +110,7 @@ install_package() {
         make_venv "$python" "$venv"
     fi
     say "pip install $target in .venv (some minutes the first time)"
-    "$venv/bin/python" -m pip install -q -e "$target"
+    "$venv/bin/python" -m pip install -q --use-pep517 -e "$target"
     echo "$wanted" >"$stamp"
 }
 
