@@ -1,6 +1,7 @@
 """Run a study here: one lock a cell, jobflow's own runner, and a picture of how far it is."""
 
 import contextlib
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ from jobflow import JobStore
 from jobflow.managers.local import run_locally
 from maggma.stores import MemoryStore
 
+from corecrown import __version__
 from corecrown.errors import InputError, RunError
 from corecrown.postprocess.results import Step, StudyResult
 from corecrown.resources import read_yaml
@@ -27,9 +29,9 @@ from corecrown.workflows.study import (
     collect_study,
 )
 
-__all__ = ["Running", "claim_folder", "forget_step", "read_status", "run_study", "stored_study", "watch"]
+__all__ = ["RUN_LOG", "Running", "claim_folder", "forget_step", "read_status", "run_study", "stored_study", "watch"]
 
-STUDY_FILE = "study.yaml"
+STUDY_FILE, RUN_LOG = "study.yaml", "runs.jsonl"
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,20 @@ def run_study(
             locks.enter_context(cell_lock(cell_folder(folder, cell.label)))
         if on_start is not None:
             on_start(chosen, maker.electronic.steps)
+        began = time.time()
         flow = maker.make(chosen, StudyInfo.of(spec), folder)
         with _quiet():
             run_locally(flow, log=False, store=JobStore(MemoryStore()), root_dir=folder)
-    return collect_study(spec, every, folder)
+        result = collect_study(spec, every, folder)
+        _log_run(folder, began)
+    return result
+
+
+def _log_run(folder: Path, began: float) -> None:
+    """Note how long this run took, a line a run: with the programs' own times it tells what we cost."""
+    line = {"began": began, "wall_s": round(time.time() - began, 2), "corecrown": __version__}
+    with (folder / RUN_LOG).open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(line) + "\n")
 
 
 def read_status(folder: Path) -> dict[str, dict[str, StepState]]:

@@ -61,10 +61,11 @@ def read_band_structure(path: str | Path) -> BandsFound:
         If the output is damaged.
     """
     path = _existing(path)
-    if _vasprun_in(path) is not None:
+    vasprun = _vasprun_in(path)
+    if vasprun is not None:
         from corecrown.workflows.vasp.outputs import read_vasp_bands
 
-        return BandsFound(**read_vasp_bands(_vasprun_in(path)))
+        return BandsFound(**read_vasp_bands(vasprun))
     from corecrown.workflows.espresso.outputs import read_run
 
     run = read_run(path)
@@ -94,10 +95,11 @@ def read_dos(path: str | Path, sigma_ev: float = 0.1) -> DosFound:
         If the output is damaged.
     """
     path = _existing(path)
-    if _vasprun_in(path) is not None:
+    vasprun = _vasprun_in(path)
+    if vasprun is not None:
         from corecrown.workflows.vasp.outputs import read_vasp_dos
 
-        return DosFound(**read_vasp_dos(_vasprun_in(path)))
+        return DosFound(**read_vasp_dos(vasprun))
     from corecrown.postprocess.pdos import complete_dos, edge_character
     from corecrown.workflows.espresso.outputs import find_xml, read_run
     from corecrown.workflows.espresso.projections import find_projections, read_projections

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobflow import Flow, JobConfig, Maker, OnMissing, job
+from jobflow import Flow, Job, JobConfig, Maker, OnMissing, job
 from pydantic import BaseModel, ConfigDict
 
 from corecrown import __version__
@@ -20,6 +20,7 @@ from corecrown.workflows.electronic import CellInfo, ElectronicStructureMaker
 from corecrown.workflows.protocols import Theory
 from corecrown.workflows.record import StepFolder
 from corecrown.workflows.spec import Engine, Prerelax, StudySpec
+from corecrown.workflows.start import prerelax_cell
 
 __all__ = ["StudyInfo", "SubstitutionStudyMaker", "build_cells", "cell_folder", "collect_study"]
 
@@ -89,10 +90,7 @@ def _prepared(cell: Cell, prerelax: Prerelax) -> Cell:
             )
         return replace(cell, structure=structure, notes=[*cell.notes, "started from the relaxed cell that ships"])
     if prerelax is Prerelax.CHGNET:
-        from corecrown.structures.prerelax import prerelax as relax_with_chgnet
-
-        structure, report = relax_with_chgnet(cell.structure)
-        return replace(cell, structure=structure, notes=[*cell.notes, f"pre-relaxed: {report}"])
+        return replace(cell, notes=[*cell.notes, "pre-relaxed with CHGNet before the first step"])
     return cell
 
 
@@ -104,11 +102,14 @@ class SubstitutionStudyMaker(Maker):
     ----------
     electronic
         What is done with each cell.
+    prerelax
+        Whether CHGNet relaxes each cell before the first step.
     name
         Name of the flow.
     """
 
     electronic: ElectronicStructureMaker
+    prerelax: bool = False
     name: str = "substitution study"
 
     @classmethod
@@ -118,7 +119,7 @@ class SubstitutionStudyMaker(Maker):
             raise InputError("engine: vasp is not available in this version", "use engine: espresso")
         theory = Theory(functional=spec.functional, dispersion=spec.dispersion)
         electronic = ElectronicStructureMaker.for_espresso(spec.load_protocol(), spec.steps, theory)
-        return cls(electronic, name=spec.name)
+        return cls(electronic, spec.start.prerelax is Prerelax.CHGNET, spec.name)
 
     def make(self, cells: Sequence[Cell], info: StudyInfo, folder: str | Path | None = None) -> Flow:
         """Return the flow of a study.
@@ -132,13 +133,19 @@ class SubstitutionStudyMaker(Maker):
         folder
             Folder of the study, or None for flows that run elsewhere.
         """
-        flows = []
+        flows: list[Flow] = []
+        before: list[Job] = []
         for cell in cells:
-            place = None if folder is None else cell_folder(Path(folder), cell.label)
-            flows.append(self.electronic.make(cell.structure, cell_info(cell), place))
+            place = None if folder is None else str(cell_folder(Path(folder), cell.label))
+            start: Any = cell.structure
+            if self.prerelax:
+                before.append(prerelax_cell(cell.structure, place))
+                before[-1].name = f"{cell.label} pre-relaxation"
+                start = before[-1].output
+            flows.append(self.electronic.make(start, cell_info(cell), place))
         last = compare_cells([flow.output for flow in flows], info, None if folder is None else str(folder))
         last.name = "comparison"
-        return Flow([*flows, last], output=last.output, name=self.name)
+        return Flow([*before, *flows, last], output=last.output, name=self.name)
 
 
 def cell_info(cell: Cell) -> CellInfo:

@@ -1,0 +1,56 @@
+"""What a cell begins with, where that takes a calculation of its own: CHGNet's pre-relaxation, kept beside the cell."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from jobflow import job
+from pymatgen.core import Structure
+
+from corecrown.workflows.record import make_key, write_atomically
+
+__all__ = ["prerelax_cell", "stored_start"]
+
+START = "start.json"
+
+
+@job
+def prerelax_cell(structure: Structure, folder: str | None = None) -> Structure:
+    """Relax cell and atoms with CHGNet, or give back what it gave before for the same structure.
+
+    Parameters
+    ----------
+    structure
+        The cell as it was built.
+    folder
+        Folder of the cell, where the result is kept; nothing is kept if None.
+    """
+    stored = None if folder is None else stored_start(structure, Path(folder))
+    if stored is not None:
+        return stored
+    from corecrown.structures.prerelax import prerelax
+
+    relaxed, report = prerelax(structure)
+    if folder is not None:
+        content = {"key": _key(structure), "report": report.model_dump(mode="json"), "structure": relaxed.as_dict()}
+        write_atomically(Path(folder) / START, json.dumps(content))
+    return relaxed
+
+
+def stored_start(structure: Structure, folder: Path) -> Structure | None:
+    """Return the pre-relaxed cell that is kept for a structure, or None."""
+    try:
+        content = json.loads((folder / START).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return Structure.from_dict(content["structure"]) if content.get("key") == _key(structure) else None
+
+
+def _key(structure: Structure) -> str:
+    return make_key(
+        {
+            "lattice": np.round(structure.lattice.matrix, 8).tolist(),
+            "species": [site.specie.symbol for site in structure],
+            "positions": np.round(structure.frac_coords % 1.0, 8).tolist(),
+        }
+    )
