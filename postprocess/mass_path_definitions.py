@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from corecrown.postprocess.mass_edge import DEGENERACY_EV
 from corecrown.postprocess.mass_fit import HARTREE_EV, Carrier, FloatArray
@@ -136,7 +137,7 @@ def _mirrored_parabola(
     return 2 * float(solution[-1]) / scale**2 / HARTREE_EV, float(np.sqrt(np.mean(misfit**2)))
 
 
-def _is_minimum(height: FloatArray) -> FloatArray:
+def _is_minimum(height: FloatArray) -> npt.NDArray[np.bool_]:
     """Mark the points near the edge whose neighbours are strictly higher or far from the edge."""
     near = np.abs(height) <= EFFMASS_DEPTH_EV
     minimum = near.copy()

@@ -107,7 +107,7 @@ def with_path_masses(mass: MassTensor, rows: PathMasses) -> MassTensor:
     Of several bands that share the edge the one of the tensor counts. A line that leaves another point than Γ, or that
     was refused, leaves the field as it is.
     """
-    found = {}
+    found: dict[str, float] = {}
     for row in rows.path_masses:
         start, end = row.direction
         same_band = mass.band_index is None or row.band_index == mass.band_index

@@ -10,7 +10,7 @@ from corecrown.errors import InputError
 from corecrown.postprocess.mass_fit import Carrier, FloatArray
 from corecrown.postprocess.results import MassTensor, Matrix, Vector
 
-__all__ = ["FLAT", "as_vector", "direction_text", "mass_along", "mass_tensor", "unknown_mass"]
+__all__ = ["FLAT", "as_vector", "direction_text", "mass_along", "mass_tensor", "tensor_difference", "unknown_mass"]
 
 FLAT = 2e-3
 """A direction whose inverse mass is below this share of the largest one has no finite mass."""
@@ -103,6 +103,12 @@ def mass_along(mass: MassTensor, direction: npt.ArrayLike) -> float | None:
     tensor = np.array(mass.tensor_inverse)
     value = float(unit @ tensor @ unit)
     return 1 / value if value > FLAT * float(np.abs(tensor).max()) else None
+
+
+def tensor_difference(tensor: npt.ArrayLike, reference: npt.ArrayLike) -> float:
+    """Return how far two inverse-mass tensors (3, 3) are apart, as a share of the reference (spectral norms)."""
+    reference = np.asarray(reference, dtype=float)
+    return float(np.linalg.norm(np.asarray(tensor) - reference, 2) / np.linalg.norm(reference, 2))
 
 
 def direction_text(direction: npt.ArrayLike) -> str:
