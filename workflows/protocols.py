@@ -76,6 +76,7 @@ class StepSettings(BaseModel):
 class RelaxSettings(StepSettings):
     """When a relaxation is done."""
 
+    relax_cell: bool = Field(default=True, description="whether the lattice constants relax too, or the atoms alone")
     force_threshold_ry_bohr: float = Field(gt=0)
     pressure_threshold_kbar: float = Field(gt=0)
     energy_threshold_ry_per_atom: float = Field(gt=0)

@@ -219,7 +219,9 @@ def relax_input(
     theory: Theory,
     pseudopotentials: Mapping[str, PseudopotentialFile],
 ) -> PwInput:
-    """Return the input of a variable-cell relaxation; orthogonal axes stay orthogonal and keep their directions.
+    """Return the input of a relaxation of cell and atoms, or of the atoms alone where the settings say so.
+
+    Orthogonal axes stay orthogonal and keep their directions.
 
     Raises
     ------
@@ -232,18 +234,20 @@ def relax_input(
             f"relax: the axes of {structure.formula} do not lie along x, y and z",
             "give the orthorhombic cell with a along x, b along y and c along z",
         )
-    namelists = _namelists("vc-relax", structure, settings, theory, pseudopotentials)
+    calculation = "vc-relax" if settings.relax_cell else "relax"
+    namelists = _namelists(calculation, structure, settings, theory, pseudopotentials)
     namelists["control"] |= {
         "nstep": settings.max_ionic_steps,
         "forc_conv_thr": settings.force_threshold_ry_bohr,
         "etot_conv_thr": settings.energy_threshold_ry_per_atom * len(structure),
     }
     namelists["ions"] = {"ion_dynamics": "bfgs"}
-    namelists["cell"] = {
-        "cell_dynamics": "bfgs",
-        "cell_dofree": "xyz" if orthogonal else "all",
-        "press_conv_thr": settings.pressure_threshold_kbar,
-    }
+    if settings.relax_cell:
+        namelists["cell"] = {
+            "cell_dynamics": "bfgs",
+            "cell_dofree": "xyz" if orthogonal else "all",
+            "press_conv_thr": settings.pressure_threshold_kbar,
+        }
     return PwInput(
         structure, namelists, pseudopotentials, mesh=mesh_of(structure, settings), shift=settings.kpoint_shift
     )
