@@ -30,6 +30,19 @@ fail() {
     exit 1
 }
 
+# Run a command whose output matters only if it fails: quietly WHAT COMMAND...
+quietly() {
+    what=$1
+    shift
+    log=$(mktemp)
+    if ! "$@" >"$log" 2>&1 </dev/null; then
+        tail -n 20 "$log" >&2
+        rm -f "$log"
+        fail "$what failed" "see its last lines above; check the network and where packages are fetched from"
+    fi
+    rm -f "$log"
+}
+
 # A Python in the range of minor versions 3.$1 to 3.$2, or nothing.
 find_python() {
     lowest=$1 highest=$2
@@ -64,15 +77,9 @@ install_system_packages() {
     fi
     [ -n "$packages" ] || return 0
     say "apt-get install" $packages
-    log=$(mktemp)
-    if ! { apt-get -q update &&
-        DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends \
-            -o DPkg::Lock::Timeout=300 $packages; } >"$log" 2>&1 </dev/null; then
-        tail -n 20 "$log" >&2
-        rm -f "$log"
-        fail "apt-get could not install$(printf ' %s' $packages)" "see its last lines above; check the network and apt's sources"
-    fi
-    rm -f "$log"
+    quietly "apt-get update" apt-get -q update
+    quietly "apt-get install$(printf ' %s' $packages)" env DEBIAN_FRONTEND=noninteractive \
+        apt-get -q install -y --no-install-recommends -o DPkg::Lock::Timeout=300 $packages
 }
 
 # Make a virtual environment with pip in a folder: make_venv PYTHON FOLDER
@@ -86,7 +93,7 @@ make_venv() {
         # Only for this moment, and beside the system's packages: nothing of the user's is changed.
         say "no ensurepip in $1: making the environment with virtualenv"
         tools=$(mktemp -d)
-        "$1" -m pip install -q --target "$tools" virtualenv
+        quietly "pip install virtualenv" "$1" -m pip install -q --target "$tools" virtualenv
         PYTHONPATH=$tools "$1" -m virtualenv -q "$2"
     else
         fail "$1 has neither ensurepip, virtualenv nor pip, so no environment can be made" \
@@ -96,7 +103,12 @@ make_venv() {
 
 install_package() {
     stamp=$venv/corecrown-$extras.stamp
-    wanted="$root $(cksum <pyproject.toml)"
+    wanted=$(cksum <pyproject.toml)
+    # The programs of an environment hold its path, so one that was moved or copied is made again.
+    if [ "$(cat "$venv/corecrown.root" 2>/dev/null || echo "$root")" != "$root" ]; then
+        say "this folder was moved: making .venv again"
+        rm -rf "$venv"
+    fi
     # An environment with what development needs serves for the rest too.
     for done in "$stamp" "$venv/corecrown-dev.stamp"; do
         if [ -x "$venv/bin/corecrown" ] && [ "$(cat "$done" 2>/dev/null)" = "$wanted" ]; then
@@ -109,8 +121,9 @@ install_package() {
         say "making .venv with $python"
         make_venv "$python" "$venv"
     fi
-    say "pip install $target in .venv (some minutes the first time)"
-    "$venv/bin/python" -m pip install -q --use-pep517 -e "$target"
+    echo "$root" >"$venv/corecrown.root"
+    say "pip install -e $target in .venv (some minutes the first time)"
+    quietly "pip install of corecrown" "$venv/bin/python" -m pip install -q --use-pep517 -e "$target"
     echo "$wanted" >"$stamp"
 }
 
@@ -136,7 +149,7 @@ except CorecrownError as error:
         "install Quantum ESPRESSO some other way and set CORECROWN_ESPRESSO_BIN to the folder of pw.x"
     mkdir -p "$folder"
     make_venv "$python" "$folder/qepy.new"
-    "$folder/qepy.new/bin/python" -m pip install -q --only-binary :all: 'qepy==7.2.0' 'numpy<2'
+    quietly "pip install of qepy" "$folder/qepy.new/bin/python" -m pip install -q --only-binary :all: 'qepy==7.2.0' 'numpy<2'
     rm -rf "$folder/qepy"
     mv "$folder/qepy.new" "$folder/qepy"
 }
@@ -144,5 +157,6 @@ except CorecrownError as error:
 install_system_packages
 install_package
 install_qepy
-"$venv/bin/corecrown" setup >/dev/null
+# Whoever brings pseudopotentials needs none of ours.
+[ -n "${CORECROWN_PSEUDO_DIR:-}" ] || "$venv/bin/corecrown" setup >/dev/null
 say "ready: $("$venv/bin/corecrown" --version) in .venv"
