@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from corecrown.workflows.study import (
     build_cells,
     cell_folder,
     collect_study,
+    steps_of,
 )
 
 __all__ = ["RUN_LOG", "Running", "claim_folder", "forget_step", "read_status", "run_study", "stored_study", "watch"]
@@ -144,10 +146,12 @@ def read_status(folder: Path) -> dict[str, dict[str, StepState]]:
     """Return the state of every step of every cell of a study, from its folders."""
     spec = stored_study(folder)
     steps = SubstitutionStudyMaker.from_spec(spec).electronic.steps
-    labels = [cell.label for cell in build_cells(spec)]
     return {
-        label: {step.value: StepFolder(cell_folder(folder, label) / step.value).state() for step in steps}
-        for label in labels
+        cell.label: {
+            step.value: StepFolder(cell_folder(folder, cell.label) / step.value).state()
+            for step in steps_of(cell, steps)
+        }
+        for cell in build_cells(spec)
     }
 
 
@@ -193,13 +197,15 @@ def watch(folder: Path, labels: Sequence[str], steps: Sequence[Step]) -> Iterato
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep jobflow's and custodian's logs off the terminal: failures are told from the record."""
+    """Keep other packages' logs and warnings off the terminal: failures are told from the record."""
     loggers = [logging.getLogger(name) for name in ("jobflow", "custodian", "maggma")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

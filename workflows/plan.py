@@ -14,7 +14,7 @@ from corecrown.workflows.espresso.inputs import PwInput
 from corecrown.workflows.espresso.run import plan_parallel, write_inputs
 from corecrown.workflows.record import StepFolder, StepOutput
 from corecrown.workflows.spec import StudySpec
-from corecrown.workflows.study import SubstitutionStudyMaker, build_cells, cell_folder
+from corecrown.workflows.study import SubstitutionStudyMaker, build_cells, cell_folder, steps_of
 
 __all__ = ["PlannedStep", "StudyPlan", "estimate_core_hours", "plan_study"]
 
@@ -67,7 +67,7 @@ def plan_study(spec: StudySpec, folder: Path | None = None, inputs: Path | None 
     steps = SubstitutionStudyMaker.from_spec(spec).electronic
     planned: dict[str, dict[str, PlannedStep]] = {}
     for cell in build_cells(spec):
-        planned[cell.label] = _plan_cell(cell, steps, steps.steps, folder, inputs)
+        planned[cell.label] = _plan_cell(cell, steps, steps_of(cell, steps.steps), folder, inputs)
     total = sum(step.core_hours for cell_steps in planned.values() for step in cell_steps.values() if not step.reused)
     return StudyPlan(cells=planned, total_core_hours=round(total, 2))
 

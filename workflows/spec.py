@@ -95,8 +95,14 @@ class StudySpec(_Spec):
         return new
 
     def to_yaml(self) -> str:
-        """Return the study as text that :func:`load_study` reads."""
+        """Return the study as text that :func:`load_study` reads wherever it is put: its paths are absolute."""
         content = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        for cell in content["cells"]:
+            if "file" in cell:
+                cell["file"] = str((self.folder / cell["file"]).resolve())
+        experiment = self.experiment
+        if experiment is not None and (self.folder / experiment).is_file():
+            content["experiment"] = str((self.folder / experiment).resolve())
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 

@@ -1,12 +1,13 @@
 """A whole study as one jobflow Flow: cells by steps, then one comparison."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from jobflow import Flow, Job, JobConfig, Maker, OnMissing, job
 from pydantic import BaseModel, ConfigDict
+from pymatgen.core import Structure
 
 from corecrown import __version__
 from corecrown.errors import CorecrownError, InputError, RunError
@@ -15,14 +16,14 @@ from corecrown.postprocess.comparison import compare_study
 from corecrown.postprocess.experiment import load_experiment
 from corecrown.postprocess.results import CellResult, Comparison, Step, StudyResult
 from corecrown.postprocess.study import write_study
-from corecrown.structures.cells import Cell, committed_relaxed, expand_cells
+from corecrown.structures.cells import Cell, CellSpec, committed_relaxed, derive_cell, expand_cells
 from corecrown.workflows.electronic import CellInfo, ElectronicStructureMaker
 from corecrown.workflows.protocols import Theory
 from corecrown.workflows.record import StepFolder
 from corecrown.workflows.spec import Engine, Prerelax, StudySpec
 from corecrown.workflows.start import prerelax_cell
 
-__all__ = ["StudyInfo", "SubstitutionStudyMaker", "build_cells", "cell_folder", "collect_study"]
+__all__ = ["StudyInfo", "SubstitutionStudyMaker", "build_cells", "cell_folder", "collect_study", "steps_of"]
 
 
 class StudyInfo(BaseModel):
@@ -75,22 +76,30 @@ def build_cells(spec: StudySpec, labels: Sequence[str] | None = None) -> list[Ce
     for label in labels or []:
         if label not in known:
             raise InputError(f"cell {label!r} is not in study {spec.name!r}", f"its cells: {', '.join(known)}")
-    chosen = [cell for cell in cells if labels is None or cell.label in labels]
-    return [_prepared(cell, spec.start.prerelax) for cell in chosen]
+    wanted = set(known if labels is None else labels)
+    for cell in reversed(cells):
+        if cell.label in wanted:
+            wanted.update(cell.depends_on)
+    return [_prepared(cell, spec.start.prerelax) for cell in cells if cell.label in wanted]
+
+
+def steps_of(cell: Cell, steps: Sequence[Step]) -> list[Step]:
+    """Return the steps a cell goes through: one made from relaxed cells is computed as it is."""
+    return [step for step in steps if step is not Step.RELAX or not cell.depends_on]
 
 
 def _prepared(cell: Cell, prerelax: Prerelax) -> Cell:
-    from dataclasses import replace
-
+    if cell.depends_on:
+        return cell
     if prerelax is Prerelax.COMMITTED:
         structure = committed_relaxed(cell.label)
         if structure is None:
             raise InputError(
                 f"start.prerelax: no relaxed cell ships for {cell.label!r}", "use prerelax: none or chgnet for it"
             )
-        return replace(cell, structure=structure, notes=[*cell.notes, "started from the relaxed cell that ships"])
+        return replace(cell, structure=structure, notes=(*cell.notes, "started from the relaxed cell that ships"))
     if prerelax is Prerelax.CHGNET:
-        return replace(cell, notes=[*cell.notes, "pre-relaxed with CHGNet before the first step"])
+        return replace(cell, notes=(*cell.notes, "pre-relaxed with CHGNet before the first step"))
     return cell
 
 
@@ -133,19 +142,41 @@ class SubstitutionStudyMaker(Maker):
         folder
             Folder of the study, or None for flows that run elsewhere.
         """
-        flows: list[Flow] = []
+        flows: dict[str, Flow] = {}
         before: list[Job] = []
         for cell in cells:
             place = None if folder is None else str(cell_folder(Path(folder), cell.label))
-            start: Any = cell.structure
-            if self.prerelax:
+            electronic, start = self.electronic, cell.structure
+            if cell.depends_on:
+                before.append(derive_structure(cell.spec, {label: flows[label].output for label in cell.depends_on}))
+                before[-1].name, start = f"{cell.label} from relaxed cells", before[-1].output
+                electronic = replace(electronic, relax=None)
+            elif self.prerelax:
                 before.append(prerelax_cell(cell.structure, place))
-                before[-1].name = f"{cell.label} pre-relaxation"
-                start = before[-1].output
-            flows.append(self.electronic.make(start, cell_info(cell), place))
-        last = compare_cells([flow.output for flow in flows], info, None if folder is None else str(folder))
+                before[-1].name, start = f"{cell.label} pre-relaxation", before[-1].output
+            flows[cell.label] = electronic.make(start, cell_info(cell), place)
+        outputs = [flow.output for flow in flows.values()]
+        last = compare_cells(outputs, info, None if folder is None else str(folder))
         last.name = "comparison"
-        return Flow([*before, *flows, last], output=last.output, name=self.name)
+        return Flow([*before, *flows.values(), last], output=last.output, name=self.name)
+
+
+@job
+def derive_structure(spec: CellSpec, parents: dict[str, CellResult]) -> Structure:
+    """Make a cell from others as relaxed.
+
+    Raises
+    ------
+    RunError
+        If one of the others could not be relaxed.
+    """
+    for label, parent in parents.items():
+        if Step.RELAX.value in parent.failed:
+            raise RunError(
+                f"{spec.base_label()}: {label} is not relaxed: {parent.failed[Step.RELAX.value]}",
+                "the same command again goes on with it",
+            )
+    return derive_cell(spec, {label: Structure.from_dict(parent.structure) for label, parent in parents.items()})
 
 
 def cell_info(cell: Cell) -> CellInfo:
@@ -194,7 +225,7 @@ def collect_study(spec: StudySpec, cells: Sequence[Cell], folder: Path) -> Study
         If no step of any cell is finished.
     """
     steps = SubstitutionStudyMaker.from_spec(spec).electronic.steps
-    collected = [_collected(cell, steps, cell_folder(folder, cell.label)) for cell in cells]
+    collected = [_collected(cell, steps_of(cell, steps), cell_folder(folder, cell.label)) for cell in cells]
     if not any(result.timings for result in collected):
         raise RunError(f"{folder}: no step of any cell is finished", "corecrown study run computes them")
     return finish_study(collected, StudyInfo.of(spec), folder)

@@ -91,10 +91,12 @@ def status(folder: FolderArgument, as_json: AsJson = False, verbose: Verbose = F
 
     states = read_status(folder)
     if as_json:
-        print_json({"cells": {label: {name: state.value for name, state in row.items()} for label, row in states.items()}})
+        print_json(
+            {"cells": {label: {name: state.value for name, state in row.items()} for label, row in states.items()}}
+        )
         return
-    steps = list(next(iter(states.values())))
-    rows = [(label, *(row[name].value for name in steps)) for label, row in states.items()]
+    steps = list(dict.fromkeys(name for row in states.values() for name in row))
+    rows = [(label, *(row[name].value if name in row else "–" for name in steps)) for label, row in states.items()]
     print_table(str(folder), ("cell", *steps), rows)
 
 
