@@ -4,7 +4,7 @@ from pymatgen.core import Structure
 
 from corecrown.structures.formamidinium import find_formamidinium
 
-__all__ = ["CS", "FA", "FRAMEWORK", "NO_MOLECULE", "group_members", "label_groups"]
+__all__ = ["CS", "FA", "FRAMEWORK", "GROUP_OF", "NO_MOLECULE", "group_members", "label_groups"]
 
 FA = "FA"
 CS = "Cs"
@@ -12,7 +12,8 @@ FRAMEWORK = "Pb-Br"
 NO_MOLECULE = -1
 """Value of ``molecule`` for an atom that belongs to none."""
 
-_GROUP = {"Cs": CS, "Pb": FRAMEWORK, "Br": FRAMEWORK}
+GROUP_OF = {"Cs": CS, "Pb": FRAMEWORK, "Br": FRAMEWORK}
+"""Group of an atom that is in no FA ion; any other element is a group of its own."""
 
 
 def label_groups(structure: Structure) -> Structure:
@@ -23,7 +24,7 @@ def label_groups(structure: Structure) -> Structure:
     anew. Other site properties stay.
     """
     molecule = [NO_MOLECULE] * len(structure)
-    group = [_GROUP.get(site.specie.symbol, site.specie.symbol) for site in structure]
+    group = [GROUP_OF.get(site.specie.symbol, site.specie.symbol) for site in structure]
     for number, ion in enumerate(find_formamidinium(structure)):
         for i in ion:
             molecule[i] = number

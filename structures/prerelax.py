@@ -4,6 +4,7 @@ import contextlib
 import io
 import warnings
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,6 +18,7 @@ __all__ = ["PrerelaxReport", "prerelax"]
 
 _RIGHT_ANGLE_TOLERANCE_DEG = 0.5
 _SYMPREC = 1e-3
+_LONGEST_STEP = 0.1
 _MOVED_TOO_FAR_ANGSTROM = 2.5
 
 
@@ -51,7 +53,7 @@ def prerelax(
     structure: Structure,
     *,
     fmax_ev_per_angstrom: float = 0.03,
-    max_steps: int = 1500,
+    max_steps: int = 500,
     keep_symmetry: bool = True,
 ) -> tuple[Structure, PrerelaxReport]:
     """Relax cell lengths and atoms with CHGNet.
@@ -63,7 +65,7 @@ def prerelax(
     fmax_ev_per_angstrom
         Largest force on an atom, and on the cell, to stop at, eV/Å.
     max_steps
-        Steps of the optimiser (FIRE) at most; the report says whether that was enough.
+        Steps of the optimiser (BFGS) at most; the report says whether that was enough.
     keep_symmetry
         Keep the space group that the structure has within 0.001 Å.
 
@@ -89,7 +91,7 @@ def prerelax(
     chgnet_model, chgnet_calculator = _chgnet()
     from ase.constraints import FixSymmetry
     from ase.filters import FrechetCellFilter
-    from ase.optimize import FIRE
+    from ase.optimize import BFGS
 
     bare = Structure(structure.lattice, structure.species, structure.frac_coords)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -99,7 +101,7 @@ def prerelax(
         if keep_symmetry:
             atoms.set_constraint(FixSymmetry(atoms, symprec=_SYMPREC))
         before = float(atoms.get_potential_energy())
-        optimiser = FIRE(FrechetCellFilter(atoms, mask=[1, 1, 1, 0, 0, 0]), logfile=None)
+        optimiser = BFGS(FrechetCellFilter(atoms, mask=[1, 1, 1, 0, 0, 0]), logfile=None, maxstep=_LONGEST_STEP)
         converged = bool(optimiser.run(fmax_ev_per_angstrom, max_steps))
         after = float(atoms.get_potential_energy())
     lengths = tuple(float(x) for x in atoms.cell.lengths())
@@ -131,7 +133,7 @@ def prerelax(
     return relaxed, report
 
 
-def _chgnet():  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _chgnet() -> tuple[Any, Any]:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             from chgnet.model import CHGNet

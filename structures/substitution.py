@@ -12,12 +12,22 @@ from pymatgen.core import Lattice, Structure
 from corecrown.errors import InputError
 from corecrown.structures.contacts import check_contacts, shortest_contact
 from corecrown.structures.formamidinium import SYMBOLS
-from corecrown.structures.groups import FA, label_groups
+from corecrown.structures.groups import FA, GROUP_OF, NO_MOLECULE, label_groups
 from corecrown.structures.pattern import Heads, Placement, arrange
 from corecrown.structures.poses import MAX_SHIFT, measure_roll, roll_reference
 from corecrown.structures.symmetry import a_sites
 
-__all__ = ["Alignment", "Heads", "Strain", "alignment_vector", "allowed_percentages", "describe", "substitute"]
+__all__ = [
+    "Alignment",
+    "Heads",
+    "Strain",
+    "alignment_vector",
+    "allowed_percentages",
+    "assemble",
+    "count_for_percentage",
+    "describe",
+    "substitute",
+]
 
 FloatArray = NDArray[np.float64]
 Alignment = str | Sequence[float]
@@ -148,7 +158,7 @@ def substitute(
         placements = arrange(
             host, request.sites, request.axis, request.heads, request.roll_deg, request.max_shift, request.seed
         )
-        built = _build(host, placements)
+        built = assemble(host, placements)
         try:
             check_contacts(built, f"{len(placements)} FA, N-N along {_axis_name(alignment)}")
         except InputError as error:
@@ -222,14 +232,21 @@ def _expand(structure: Structure, strain: float) -> Structure:
     return expanded
 
 
-def _build(host: Structure, placements: Sequence[Placement]) -> Structure:
+def assemble(host: Structure, placements: Sequence[Placement]) -> Structure:
+    """Return the host with some Cs replaced by the ions placed there; host atoms first, then the ions."""
     replaced = {placement.atom for placement in placements}
-    kept = [site for i, site in enumerate(host) if i not in replaced]
-    coordinates = [site.frac_coords for site in kept]
-    for placement in placements:
-        coordinates += list(host.lattice.get_fractional_coords(placement.coordinates))
-    species = [site.species for site in kept] + [symbol for _ in placements for symbol in SYMBOLS]
-    return label_groups(Structure(host.lattice, species, coordinates))
+    kept = [i for i in range(len(host)) if i not in replaced]
+    symbols = [host[i].specie.symbol for i in kept]
+    ions = [host.lattice.get_fractional_coords(placement.coordinates) for placement in placements]
+    return Structure(
+        host.lattice,
+        symbols + [symbol for _ in placements for symbol in SYMBOLS],
+        np.concatenate([host.frac_coords[kept], *ions]),
+        site_properties={
+            "molecule": [NO_MOLECULE] * len(kept) + [n for n in range(len(ions)) for _ in SYMBOLS],
+            "group": [GROUP_OF.get(symbol, symbol) for symbol in symbols] + [FA] * (len(ions) * len(SYMBOLS)),
+        },
+    )
 
 
 def _axis_name(alignment: Alignment) -> str:

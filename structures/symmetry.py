@@ -14,7 +14,15 @@ from pymatgen.core import Structure
 
 from corecrown.errors import InputError
 
-__all__ = ["Operation", "a_sites", "distinct_site_choices", "find_operations", "free_subgroups", "site_permutation"]
+__all__ = [
+    "Operation",
+    "a_sites",
+    "distinct_site_choices",
+    "find_operations",
+    "free_subgroups",
+    "multiplication_table",
+    "site_permutation",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -178,6 +186,23 @@ def free_subgroups(
         groups.values(), key=lambda group: (not any(operation.is_inversion for operation in group), -len(group))
     )
     return [*ordered, [unit]]
+
+
+def multiplication_table(operations: list[Operation]) -> list[list[int]]:
+    """Return, for every two operations of a group, the place of the first after the second.
+
+    Raises
+    ------
+    ValueError
+        If the operations are not a group.
+    """
+    table = []
+    for first in operations:
+        row = [_find(_compose(first, second), operations) for second in operations]
+        if None in row:
+            raise ValueError("the operations are not a group")
+        table.append([place for place in row if place is not None])
+    return table
 
 
 def _maps_onto_itself(operation: Operation, fractional: FloatArray) -> bool:

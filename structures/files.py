@@ -1,0 +1,207 @@
+"""Structures from files and to files: CIF, POSCAR, extended xyz, XSF, Quantum ESPRESSO input, pymatgen JSON."""
+
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io import read as ase_read
+from ase.io import write as ase_write
+from pymatgen.core import Lattice, Structure
+from pymatgen.core.periodic_table import Element
+from pymatgen.io.cif import CifWriter
+from pymatgen.io.vasp import Poscar
+
+from corecrown.errors import InputError
+from corecrown.structures.crystals import read_cif
+from corecrown.structures.groups import label_groups
+
+__all__ = ["READ_SUFFIXES", "WRITE_SUFFIXES", "read_structure", "write_structure"]
+
+READ_SUFFIXES = (".cif", ".vasp", ".poscar", ".contcar", ".xyz", ".extxyz", ".xsf", ".pwi", ".json")
+WRITE_SUFFIXES = (".cif", ".vasp", ".xyz", ".extxyz", ".xsf", ".pwi", ".json")
+_VASP_NAMES = ("POSCAR", "CONTCAR")
+_ASE_FORMATS = {".xyz": "extxyz", ".extxyz": "extxyz", ".xsf": "xsf", ".pwi": "espresso-in"}
+_READ_ERRORS = (
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+    OSError,
+    EOFError,
+    StopIteration,
+    ArithmeticError,
+)
+
+
+def _kind(path: Path) -> str:
+    if path.name.upper().startswith(_VASP_NAMES):
+        return ".vasp"
+    suffix = path.suffix.lower()
+    return ".vasp" if suffix in {".poscar", ".contcar"} else suffix
+
+
+def read_structure(path: Path | str) -> Structure:
+    """Read a structure and say which ion each atom belongs to.
+
+    Parameters
+    ----------
+    path
+        A file whose suffix is one of :data:`READ_SUFFIXES`, or whose name begins with POSCAR or CONTCAR.
+
+    Returns
+    -------
+    Structure
+        Axes and order of the atoms as in the file; site properties ``molecule`` and ``group``.
+
+    Raises
+    ------
+    InputError
+        For a file that is missing, empty, damaged, not periodic, or of an unknown kind.
+    """
+    path = Path(path)
+    kind = _kind(path)
+    if kind not in READ_SUFFIXES:
+        raise InputError(
+            f"{path}: {kind or 'a name without a suffix'} is not a structure format that is read",
+            f"one of {', '.join(READ_SUFFIXES)}, POSCAR, CONTCAR",
+        )
+    if kind == ".cif":
+        return label_groups(read_cif(path))
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}", "check the path") from error
+    if not text.strip():
+        raise InputError(f"{path}: is empty", "write the file again")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            structure = _read_text(path, text, kind)
+    except _READ_ERRORS as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: is not a complete {kind} file: {reason}", "write the file again") from error
+    if not len(structure) or abs(structure.volume) < 1e-3 or not np.isfinite(structure.frac_coords).all():
+        raise InputError(f"{path}: holds no periodic structure", "a cell with three axes and atoms is needed")
+    return label_groups(structure)
+
+
+def _read_text(path: Path, text: str, kind: str) -> Structure:
+    if kind == ".vasp":
+        structure: Structure = Poscar.from_str(text).structure
+        for name in list(structure.site_properties):
+            structure.remove_site_property(name)
+        return structure
+    if kind == ".json":
+        from_json: Structure = Structure.from_dict(json.loads(text))
+        return from_json
+    atoms = ase_read(path, format=_ASE_FORMATS[kind], index=-1)
+    if not atoms.cell.rank == 3:
+        raise ValueError("it has no cell")
+    return Structure(Lattice(atoms.cell.array), atoms.get_chemical_symbols(), atoms.get_scaled_positions(wrap=False))
+
+
+def write_structure(structure: Structure, path: Path | str) -> Path:
+    """Write a structure in the format its suffix names.
+
+    Parameters
+    ----------
+    structure
+        Any ordered structure. Axes are written as they are; POSCAR, which wants atoms by element, gets them sorted by
+        element in the order of their first appearance.
+    path
+        ``.cif``, ``POSCAR`` or ``.vasp``, ``.xyz`` (extended, with ``molecule`` and ``group``), ``.xsf``, ``.pwi``, or
+        ``.json`` (pymatgen; keeps everything).
+
+    Returns
+    -------
+    Path
+        Where it was written.
+    """
+    path = Path(path)
+    kind = _kind(path)
+    writers: dict[str, Callable[[Structure, Path], None]] = {
+        ".cif": _write_cif,
+        ".vasp": _write_poscar,
+        ".xyz": _write_xyz,
+        ".extxyz": _write_xyz,
+        ".xsf": lambda cell, target: ase_write(target, _bare_atoms(cell), format="xsf"),
+        ".pwi": _write_pwi,
+        ".json": lambda cell, target: _write_text(target, json.dumps(cell.as_dict()) + "\n"),
+    }
+    if kind not in writers:
+        raise InputError(
+            f"{path}: {kind or 'a name without a suffix'} is not a structure format that is written",
+            f"one of {', '.join(WRITE_SUFFIXES)}, or a name that begins with POSCAR",
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writers[kind](structure, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}", "choose another place") from error
+    return path
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _write_cif(structure: Structure, path: Path) -> None:
+    bare = Structure(structure.lattice, structure.species, structure.frac_coords)
+    _write_text(path, str(CifWriter(bare, significant_figures=10)))
+
+
+def _write_poscar(structure: Structure, path: Path) -> None:
+    symbols = [site.specie.symbol for site in structure]
+    first = {symbol: symbols.index(symbol) for symbol in dict.fromkeys(symbols)}
+    order = sorted(range(len(symbols)), key=lambda i: (first[symbols[i]], i))
+    grouped = Structure(structure.lattice, [structure[i].species for i in order], structure.frac_coords[order])
+    _write_text(path, Poscar(grouped, sort_structure=False).get_str(significant_figures=12))
+
+
+def _bare_atoms(structure: Structure) -> Atoms:
+    return Atoms(
+        [site.specie.symbol for site in structure],
+        scaled_positions=structure.frac_coords,
+        cell=structure.lattice.matrix,
+        pbc=True,
+    )
+
+
+def _write_xyz(structure: Structure, path: Path) -> None:
+    labelled = structure if "group" in structure.site_properties else label_groups(structure)
+    atoms = _bare_atoms(labelled)
+    atoms.new_array("molecule", np.array(labelled.site_properties["molecule"], dtype=int))
+    atoms.new_array("group", np.array(labelled.site_properties["group"], dtype=str))
+    ase_write(path, atoms, format="extxyz")
+
+
+def _write_pwi(structure: Structure, path: Path) -> None:
+    symbols = list(dict.fromkeys(site.specie.symbol for site in structure))
+    lines = [
+        "! A cell, not a finished calculation: set cutoff, pseudopotentials and k-points before running it.",
+        "&CONTROL",
+        "  calculation = 'scf'",
+        "/",
+        "&SYSTEM",
+        "  ibrav = 0",
+        f"  nat = {len(structure)}",
+        f"  ntyp = {len(symbols)}",
+        "  ecutwfc = 40",
+        "/",
+        "&ELECTRONS",
+        "/",
+        "ATOMIC_SPECIES",
+        *(f"  {symbol} {float(Element(symbol).atomic_mass):.4f} {symbol}.upf" for symbol in symbols),
+        "CELL_PARAMETERS angstrom",
+        *("  " + " ".join(f"{x:16.10f}" for x in row) for row in structure.lattice.matrix),
+        "ATOMIC_POSITIONS crystal",
+        *(f"  {site.specie.symbol:2s} " + " ".join(f"{x:16.12f}" for x in site.frac_coords) for site in structure),
+        "K_POINTS gamma",
+    ]
+    _write_text(path, "\n".join(lines) + "\n")
