@@ -105,6 +105,11 @@ def analyse_group(
         If no sweep can be used.
     """
     flags: list[str] = []
+    if not batch.sweeps and batch.skipped:
+        first = batch.skipped[0]
+        raise InputError(
+            f"none of {len(batch.skipped)} files could be read; {first.file}: {first.reason}", "check the files"
+        )
     stack, left_out = stack_sweeps(_first_sweeps(batch.sweeps))
     stack = _set_aside(stack, flags) if options.set_aside_outliers else stack
     rows, mean_current, bandwidth = _spectra(stack, options, flags)

@@ -118,7 +118,7 @@ def read_sweeps(paths: str | Path | Iterable[str | Path]) -> SweepSet:
         try:
             sweeps += read_sweep_file(file)
         except InputError as error:
-            skipped.append(Skipped(str(file), error.message.removeprefix(f"{file}: ")))
+            skipped.append(Skipped(str(file), _reason(file, error.message)))
     return SweepSet(tuple(sweeps), tuple(skipped))
 
 
@@ -224,6 +224,13 @@ def sweeps_of_table(
             lines=lines,
         )
     return sweeps
+
+
+def _reason(file: Path, message: str) -> str:
+    """Return a message without the name of its file, which stands beside it; a line number stays."""
+    text = message.removeprefix(str(file))
+    line = re.match(r":(\d+): ", text)
+    return f"line {line[1]}: {text[line.end() :]}" if line else text.removeprefix(": ")
 
 
 def _expand(path: Path) -> list[Path]:

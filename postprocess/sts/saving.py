@@ -8,7 +8,7 @@ import yaml
 
 from corecrown.errors import InputError
 from corecrown.postprocess.experiment import Experiment, load_experiment
-from corecrown.postprocess.sts.results import GroupResult, StsResult
+from corecrown.postprocess.sts.results import GroupResult, Interval, SecondEdges, StsResult
 
 __all__ = ["save_experiment", "to_experiment"]
 
@@ -26,6 +26,12 @@ def to_experiment(result: StsResult, name: str, cells: Mapping[str, str] | None 
     pairs = dict(cells or {})
     if not pairs:
         pairs = {pair.place: pair.cell for pair in shipped.compare if pair.place in result.groups}
+    places = {group: _place(found) for group, found in result.groups.items()}
+    places |= {
+        f"{group}-second": _second_place(found.second_edges, found.n_platelets)
+        for group, found in result.groups.items()
+        if found.second_edges is not None
+    }
     temperatures = {group.temperature_k for group in result.groups.values()}
     content: dict[str, Any] = {
         "name": name,
@@ -34,7 +40,7 @@ def to_experiment(result: StsResult, name: str, cells: Mapping[str, str] | None 
             "synthetic": any(group.synthetic for group in result.groups.values()),
             "notes": ["written by corecrown sts", *result.flags],
         },
-        "places": {group: _place(found) for group, found in result.groups.items()},
+        "places": places,
         "compare": [{"cell": cell, "place": place} for place, cell in pairs.items()],
         "conditions": {"temperature_k": temperatures.pop() if len(temperatures) == 1 else None},
         "traps": {
@@ -79,6 +85,21 @@ def save_experiment(result: StsResult, path: Path, cells: Mapping[str, str] | No
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}", "check the folder") from error
+
+
+def _second_place(second: SecondEdges, n: int) -> dict[str, Any]:
+    """Return the farther of two sets of edges as a place of its own."""
+    vbm, cbm = second.vbm_v or Interval(), second.cbm_v or Interval()
+    return {
+        "vbm_v": vbm.value,
+        "cbm_v": cbm.value,
+        "vbm_standard_error_v": vbm.standard_error,
+        "cbm_standard_error_v": cbm.standard_error,
+        "n": n or None,
+        "method": "mixture",
+        "source": "corecrown sts, the farther of two sets of edges in the averaged spectrum",
+        "notes": list(second.notes),
+    }
 
 
 def _place(group: GroupResult) -> dict[str, Any]:

@@ -148,12 +148,14 @@ def _show_parts(comparison: "Comparison") -> None:
                 for split in comparison.splits
             ],
         )
-    for row in (*comparison.rows, *comparison.splits):
-        for note in row.notes:
-            typer.echo(f"  {row.cell}: {note}")
-    for term in comparison.ledger:
-        for note in term.notes:
-            typer.echo(f"  {term.term}: {note}")
+    said = [
+        *((row.cell, row.notes) for row in comparison.rows),
+        *((f"{split.cell}, split", split.notes) for split in comparison.splits),
+        *((term.term, term.notes) for term in comparison.ledger),
+    ]
+    for name, notes in said:
+        for note in notes:
+            typer.echo(f"  {name}: {note}")
 
 
 def _known_uncertainty(study: "StudyResult", given: float | None) -> float | None:
@@ -220,8 +222,7 @@ def _show(result: "StsResult") -> None:
         single = "-" if spread is None or spread.mean is None else f"{spread.mean:.3f} ({spread.n})"
         return [
             name,
-            f"{group.n_sweeps}/{group.n_platelets}",
-            str(len(group.skipped)),
+            f"{group.n_platelets}",
             _interval(group.vbm_v),
             _interval(group.cbm_v),
             _interval(group.gap_ev),
@@ -234,17 +235,16 @@ def _show(result: "StsResult") -> None:
         "Edges of averaged spectra",
         [
             "group",
-            "sweeps/platelets",
-            "skipped",
+            "platelets",
             "VBM (V)",
             "CBM (V)",
             "gap (eV)",
-            "gap by sweep (n)",
+            "by sweep (n)",
             "width (eV)",
             "traps (V)",
         ],
         [row(name, group) for name, group in result.groups.items()],
-        caption="in brackets: interval by resampling platelets; a line width does not bound a shift between centres",
+        caption="±: standard error by resampling platelets; width: of a line, does not bound a shift between centres",
     )
     if result.shifts:
         print_table(
@@ -326,6 +326,5 @@ def _range(low: float | None, high: float | None, form: str = "+.3f") -> str:
 def _interval(interval: "Interval", form: str = ".3f") -> str:
     if interval.value is None:
         return "-"
-    if interval.low is None or interval.high is None:
-        return format(interval.value, form)
-    return f"{interval.value:{form}} [{interval.low:{form}}, {interval.high:{form}}]"
+    error = interval.standard_error
+    return f"{interval.value:{form}} ± {'?' if error is None else format(error, form)}"
