@@ -112,6 +112,8 @@ class HybridSettings(StepSettings):
 
     q_mesh: tuple[int, int, int] = (1, 1, 1)
     cutoff_fock_ry: float | None = Field(None, gt=0, description="of the exact exchange, Ry; cutoff_wfc_ry by default")
+    path: list[list[str]] | None = Field(None, description="VASP: lines for bands; by default the named points alone")
+    path_spacing: float = Field(0.1, gt=0, description="VASP: largest distance of k-points along the path, 1/Å with 2π")
 
 
 class ExcitationSettings(StepSettings):
