@@ -10,7 +10,7 @@ from corecrown.errors import InputError
 from corecrown.postprocess.edges import find_edges, is_metal
 from corecrown.postprocess.mass_fit import Carrier, FloatArray, reciprocal_lattice_inv_bohr
 
-__all__ = ["PathBands", "plain_label", "read_path_bands"]
+__all__ = ["PathBands", "coordinates_text", "path_lines", "plain_label", "read_path_bands"]
 
 _SAME = 1e-6
 """k-points closer than this (1/bohr) are one."""
@@ -79,8 +79,12 @@ class PathBands:
 
     def end_name(self, position: int) -> str:
         """Return the name of a k-point, or its coordinates."""
-        label = self.labels[position]
-        return label or "(" + ", ".join(f"{value:.4g}" for value in self.kpoints[position] + 0.0) + ")"
+        return self.labels[position] or coordinates_text(self.kpoints[position])
+
+
+def coordinates_text(kpoint: FloatArray) -> str:
+    """Return a fractional k-point (3,) as text, for points without a name."""
+    return "(" + ", ".join(f"{value:.4g}" for value in kpoint + 0.0) + ")"
 
 
 def plain_label(name: str) -> str:
@@ -118,14 +122,17 @@ def read_path_bands(band_structure: Any, n_electrons: float | None, *, spin_orbi
         energies=energies,
         filled=[int(np.count_nonzero(values.max(axis=1) <= top)) for values in energies],
         spins=[None] if len(spins) == 1 else ["up" if int(spin) > 0 else "down" for spin in spins],
-        lines=_lines(cartesian, labels),
+        lines=path_lines(cartesian, labels),
         projections=_projections(band_structure, spins, order),
         notes=list(edges.notes),
     )
 
 
-def _lines(cartesian: FloatArray, labels: list[str | None]) -> list[list[int]]:
-    """Cut the path at its named points; a point that stands twice in a row ends one line and begins the next."""
+def path_lines(cartesian: FloatArray, labels: list[str | None]) -> list[list[int]]:
+    """Cut a path of k-points (n, 3) at its named points; one that stands twice in a row ends a line and begins another.
+
+    Returns the indices of the k-points of each line, in order.
+    """
     lines: list[list[int]] = [[0]]
     for index in range(1, len(cartesian)):
         repeated = np.linalg.norm(cartesian[index] - cartesian[index - 1]) < _SAME

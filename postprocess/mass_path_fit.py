@@ -5,7 +5,7 @@ from numpy.polynomial import Polynomial
 
 from corecrown.postprocess.mass_edge import edge_group, follow_bands
 from corecrown.postprocess.mass_fit import HARTREE_EV, Carrier, FloatArray
-from corecrown.postprocess.mass_path_bands import PathBands
+from corecrown.postprocess.mass_path_bands import PathBands, coordinates_text
 from corecrown.postprocess.mass_path_definitions import PathRow
 from corecrown.postprocess.mass_stencil import is_time_reversal_invariant
 
@@ -135,12 +135,8 @@ def _row(
 ) -> PathRow:
     if curvature <= 0:
         raise _RefusedError("the band curves the other way at the edge")
-    start_name = bands.end_name(start) if bands.labels[start] else _name_of(kpoint)
+    start_name = bands.end_name(start) if bands.labels[start] else coordinates_text(kpoint)
     return PathRow(band, kpoint, (start_name, bands.end_name(end)), curvature, residual, n_points, bands.spins[channel])
-
-
-def _name_of(kpoint: FloatArray) -> str:
-    return "(" + ", ".join(f"{value:.4g}" for value in kpoint + 0.0) + ")"
 
 
 def _distances(bands: PathBands, places: list[int]) -> FloatArray:
