@@ -14,7 +14,7 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from corecrown.errors import InputError
 from corecrown.workflows.espresso.pseudopotentials import PseudopotentialFile
 from corecrown.workflows.kpoints import count_irreducible, mesh_from_spacing
-from corecrown.workflows.protocols import RelaxSettings, StepSettings, Theory
+from corecrown.workflows.protocols import HybridSettings, RelaxSettings, StepSettings, Theory
 
 __all__ = [
     "OUTDIR",
@@ -22,11 +22,13 @@ __all__ = [
     "PSEUDO_DIR",
     "PwInput",
     "bands_input",
+    "hybrid_input",
     "mesh_of",
     "nscf_input",
     "projwfc_input",
     "relax_input",
     "scf_input",
+    "spin_orbit_input",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -261,6 +263,61 @@ def scf_input(
     return PwInput(
         structure, namelists, pseudopotentials, mesh=mesh_of(structure, settings), shift=settings.kpoint_shift
     )
+
+
+def spin_orbit_input(
+    structure: Structure, settings: StepSettings, theory: Theory, pseudopotentials: Mapping[str, PseudopotentialFile]
+) -> PwInput:
+    """Return the input of a self-consistent calculation with spin-orbit coupling, for its levels alone."""
+    return _levels_only(scf_input(structure, settings, theory, pseudopotentials))
+
+
+def hybrid_input(
+    structure: Structure, settings: HybridSettings, theory: Theory, pseudopotentials: Mapping[str, PseudopotentialFile]
+) -> PwInput:
+    """Return the input of a self-consistent calculation with HSE06 (J. Chem. Phys. 125, 224106 (2006)).
+
+    The program's own defaults are HSE06: a quarter of exact exchange, screened with 0.106 / bohr. Its integrable
+    divergence is treated as by Gygi and Baldereschi, with the grid extrapolated to q = 0.
+
+    Raises
+    ------
+    InputError
+        If Γ is not on the mesh (there are no bands after a hybrid scf, so edges come from its mesh), the q mesh does
+        not fit into the k mesh, or the cutoff of the exchange is out of the program's bounds.
+    """
+    pw = _levels_only(scf_input(structure, settings, theory, pseudopotentials))
+    if pw.shift != (0, 0, 0):
+        raise InputError(
+            f"hybrid.kpoint_shift: {list(pw.shift)} leaves Γ off the mesh, and edges can come from the mesh alone",
+            "leave kpoint_shift at [0, 0, 0] for the hybrid step",
+        )
+    mesh = pw.mesh or (1, 1, 1)
+    if any(k % q for k, q in zip(mesh, settings.q_mesh, strict=True)):
+        raise InputError(
+            f"hybrid.q_mesh: {list(settings.q_mesh)} does not fit into the k mesh {list(mesh)}",
+            "each number of the q mesh divides that of the k mesh",
+        )
+    fock = settings.cutoff_fock_ry or settings.cutoff_wfc_ry
+    lowest, highest = pw.namelists["system"]["ecutwfc"], pw.namelists["system"]["ecutrho"]
+    if not lowest <= fock <= highest:
+        raise InputError(
+            f"hybrid.cutoff_fock_ry: {fock:g} Ry is not between the cutoffs of wavefunctions and density",
+            f"{lowest:g} to {highest:g} Ry; by default the lower one",
+        )
+    return pw.with_keywords(
+        "system",
+        input_dft="HSE",
+        ecutfock=fock,
+        exxdiv_treatment="gygi-baldereschi",
+        x_gamma_extrapolation=True,
+        **{f"nq{axis}": n for axis, n in enumerate(settings.q_mesh, start=1)},
+    )
+
+
+def _levels_only(pw: PwInput) -> PwInput:
+    """Return the same input without forces and stress."""
+    return pw.with_keywords("control", tprnfor=False, tstress=False)
 
 
 def bands_input(

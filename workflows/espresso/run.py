@@ -1,19 +1,23 @@
 """Running pw.x and its sisters under custodian, in a folder of their own."""
 
+import contextlib
+import errno
+import logging
 import os
 import shutil
+import struct
 import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
+import psutil
 from custodian.custodian import Custodian, CustodianError, ErrorHandler, Job, Validator
 from monty.io import zopen
 
-from corecrown.errors import InputError, RunError
+from corecrown.errors import CorecrownError, InputError, RunError
 from corecrown.settings import get_settings
 from corecrown.workflows.espresso import handlers
 from corecrown.workflows.espresso.inputs import OUTDIR, PREFIX, PSEUDO_DIR, PwInput
@@ -23,14 +27,44 @@ from corecrown.workflows.espresso.stdout import reason_of_failure
 __all__ = [
     "EspressoJob",
     "ParallelPlan",
+    "RunInterruptedError",
     "copy_density",
     "plan_parallel",
+    "remaining_walltime_s",
     "remove_wavefunctions",
     "run_program",
     "run_pw",
 ]
 
-MAX_ERRORS = 5
+MAX_ERRORS = 20
+"""A backstop: each handler knows how often it cures."""
+
+XML_NAME = "data-file-schema.xml"
+
+SECONDS_TO_DIE = 10
+"""What a program that is told to end gets before it is made to."""
+
+WALLTIME_MARGIN, LONGEST_MARGIN_S = 0.05, 600
+"""The part of the walltime that is kept for the program's last iteration and for writing, and its upper bound."""
+
+# What custodian logs is written to its custodian.json as well; the terminal belongs to the command line.
+logging.getLogger("custodian").addHandler(logging.NullHandler())
+
+
+class RunInterruptedError(RunError):
+    """A program was ended from outside: the same calculation may go well in a fresh folder.
+
+    Parameters
+    ----------
+    message, hint
+        As for every error of the package.
+    ranks
+        How many ranks the next try should use at most; None for as many as before.
+    """
+
+    def __init__(self, message: str, hint: str = "", ranks: int | None = None) -> None:
+        super().__init__(message, hint)
+        self.ranks = ranks
 
 
 @dataclass(frozen=True)
@@ -44,6 +78,13 @@ class ParallelPlan:
     def arguments(self) -> list[str]:
         """Arguments of pw.x that say so."""
         return ["-nk", str(self.pools)] if self.pools > 1 else []
+
+    def limited(self, folder: Path) -> "ParallelPlan":
+        """Return the plan within what was found to be too much for a run in this folder."""
+        limits = handlers.read_retry(folder)
+        ranks = min(self.ranks, limits.get("ranks", self.ranks))
+        pools = min(self.pools, limits.get("pools", self.pools), ranks)
+        return ParallelPlan(ranks, pools if ranks % pools == 0 else 1)
 
 
 def plan_parallel(n_kpoints: int, ranks: int | None = None) -> ParallelPlan:
@@ -76,6 +117,7 @@ class EspressoJob(Job):
         self.program = program
         self.stem = stem
         self.parallel = parallel
+        self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def name(self) -> str:
@@ -88,13 +130,10 @@ class EspressoJob(Job):
     def run(self, directory: str = "./") -> subprocess.Popen[bytes]:
         """Start the program; its output goes to files in the folder."""
         folder = Path(directory)
-        retry = handlers.read_retry(folder)
-        ranks = min(self.parallel.ranks, retry.get("ranks", self.parallel.ranks))
-        pools = min(self.parallel.pools, retry.get("pools", self.parallel.pools), ranks)
-        plan = ParallelPlan(ranks, pools if ranks % pools == 0 else 1)
+        plan = self.parallel.limited(folder)
         arguments = command(self.program, plan.ranks, [*plan.arguments, "-i", f"{self.stem}.in"])
         with (folder / f"{self.stem}.out").open("wb") as out, (folder / f"{self.stem}.err").open("wb") as err:
-            return subprocess.Popen(
+            self.process = subprocess.Popen(
                 arguments,
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
@@ -102,6 +141,21 @@ class EspressoJob(Job):
                 stderr=err,
                 env={**os.environ, **program_environment()},
             )
+        return self.process
+
+    def terminate(self, directory: str = "./") -> None:
+        """End the program and all it started, such as the ranks of mpirun, stopped ones too."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        with contextlib.suppress(psutil.NoSuchProcess):
+            top = psutil.Process(self.process.pid)
+            started = [top, *top.children(recursive=True)]
+            for signal_all in (psutil.Process.terminate, psutil.Process.kill):
+                for process in started:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        signal_all(process)
+                _, started = psutil.wait_procs(started, timeout=SECONDS_TO_DIE)
+        self.process.wait()
 
     def postprocess(self, directory: str = "./") -> None:
         """Nothing: outputs are read by the job."""
@@ -129,7 +183,8 @@ def run_program(
     folder
         Where the input ``stem.in`` is and the output goes.
     cures
-        Handlers; the ones of the user's settings are tried before them.
+        Handlers; the ones of the user's settings are asked before them, and those of ends that any program can
+        come to after them.
 
     Returns
     -------
@@ -139,36 +194,87 @@ def run_program(
     ------
     RunError
         If the program did not come to a good end after the last try; names the file and what it said.
+    RunInterruptedError
+        If it was ended from outside (a signal, memory, silence) and may go well in a fresh folder.
     """
     settings = get_settings()
     started = time.time()
+    job = EspressoJob(program, stem, parallel)
+    watching = [*_extra_handlers(settings.extra_handlers, stem), *cures]
+    known = {type(handler) for handler in watching}
+    watching += [handler for handler in handlers.common_handlers(stem) if type(handler) not in known]
     custodian = Custodian(
-        [*_extra_handlers(settings.extra_handlers), *cures],
-        [EspressoJob(program, stem, parallel)],
+        watching,
+        [job],
         validators=[EndsWell(stem)],
         max_errors=MAX_ERRORS,
         polling_time_step=settings.custodian_polling_s,
-        monitor_freq=max(1, round(2 / settings.custodian_polling_s)),
+        monitor_freq=max(1, round(min(2, settings.silence_limit_s / 4) / settings.custodian_polling_s)),
         directory=str(folder),
         terminate_on_nonzero_returncode=False,
     )
     try:
         custodian.run()
     except (CustodianError, OSError, ValueError) as error:
-        reason = reason_of_failure(folder, f"{stem}.out")
-        told = handlers.corrections(folder)
-        raise RunError(
-            f"{program} did not come to a good end: {reason}",
-            f"see {folder / f'{stem}.out'}" + (f"; tried: {'; '.join(told)}" if told else ""),
-        ) from error
+        raise _failure(folder, job, error) from error
+    finally:
+        job.terminate()
     return max(0.0, (folder / f"{stem}.out").stat().st_mtime - started)
 
 
+def _failure(folder: Path, job: EspressoJob, error: Exception) -> CorecrownError:
+    """Return the error that says why a program did not come to a good end, where to look, and what was tried."""
+    if isinstance(error, OSError) and error.errno != errno.ENOSPC:
+        return cannot_write(folder, error)
+    output = handlers.latest_output(folder, job.stem)
+    handler = getattr(error, "handler", None)
+    if isinstance(error, OSError):
+        handler = handlers.DiskFull(job.stem)
+    if not isinstance(handler, handlers.PwHandler):
+        handler = None
+    reason = handler.reason(folder) if handler else reason_of_failure(folder, output.name)
+    told = handlers.corrections(folder)
+    hints = [f"see {output}", f"tried: {'; '.join(told)}" if told else "", handler.advice if handler else ""]
+    message, hint = f"{job.program} did not come to a good end: {reason}", "; ".join(part for part in hints if part)
+    if isinstance(handler, handlers.EndedFromOutside) and handler.tries_again:
+        ranks = job.parallel.limited(folder).ranks
+        return RunInterruptedError(message, hint, max(1, ranks // 2) if handler.fewer_ranks else ranks)
+    return RunError(message, hint)
+
+
+def cannot_write(folder: Path, error: OSError) -> RunError:
+    """Return the error for a folder that cannot be written to."""
+    return RunError(f"{error.filename or folder}: {error.strerror}", "is the disk full or read-only?")
+
+
 def run_pw(folder: Path, inputs: PwInput, stem: str = "pw", cures: Sequence[ErrorHandler] | None = None) -> float:
-    """Write the input of pw.x into a folder and run it; returns its wall time in s."""
-    write_inputs(folder, inputs, stem)
+    """Write the input of pw.x into a folder and run it; returns its wall time in s.
+
+    Where the settings say how long this process may live, the program is told to stop in time.
+    """
+    remaining = remaining_walltime_s()
+    if remaining is not None:
+        if remaining < 1:
+            raise RunError(
+                "no walltime left to start pw.x in",
+                "the same command again goes on from here; the time given is CORECROWN_WALLTIME_S",
+            )
+        inputs = inputs.with_keywords("control", max_seconds=int(remaining))
+    try:
+        write_inputs(folder, inputs, stem)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
     plan = plan_parallel(inputs.n_kpoints)
     return run_program(folder, "pw.x", stem, plan, handlers.default_handlers(stem) if cures is None else cures)
+
+
+def remaining_walltime_s() -> float | None:
+    """Return how long a program may run before the queue ends this process, less a margin; None without a limit."""
+    limit = get_settings().walltime_s
+    if limit is None:
+        return None
+    lived = time.time() - psutil.Process().create_time()
+    return float(limit - lived - min(WALLTIME_MARGIN * limit, LONGEST_MARGIN_S))
 
 
 def write_inputs(folder: Path, inputs: PwInput, stem: str = "pw", copy_pseudopotentials: bool = False) -> None:
@@ -199,10 +305,11 @@ def copy_density(source: Path, target: Path, wavefunctions: bool = False) -> Non
     Raises
     ------
     RunError
-        If the density is not there.
+        If the density is not there, or it or the XML file is cut off: pw.x 6.7 takes what there is of a density and
+        goes on with it, so that nobody would notice.
     """
     save = source / OUTDIR / f"{PREFIX}.save"
-    patterns = ["charge-density*", "spin-polarization*", "data-file-schema.xml*", "paw.txt", "*.upf", "*.UPF"]
+    patterns = ["charge-density*", "spin-polarization*", f"{XML_NAME}*", "paw.txt", "*.upf", "*.UPF"]
     if wavefunctions:
         patterns.append("wfc*")
     found = [path for pattern in patterns for path in save.glob(pattern)] if save.is_dir() else []
@@ -216,6 +323,33 @@ def copy_density(source: Path, target: Path, wavefunctions: bool = False) -> Non
                 (destination / path.stem).write_bytes(packed.read())
         else:
             shutil.copyfile(path, destination / path.name)
+    for name, is_whole in (("charge-density.dat", density_is_whole), (XML_NAME, xml_is_whole)):
+        copied = destination / name
+        if copied.is_file() and not is_whole(copied):
+            shutil.rmtree(destination)
+            raise RunError(f"{save / name}: cut off or damaged", "run the step that made it again (study rerun)")
+
+
+def density_is_whole(path: Path) -> bool:
+    """Return whether a file ``charge-density.dat`` holds as many bytes as its first record promises.
+
+    It is a file of Fortran records, each between two copies of its length: flags and sizes, the reciprocal cell, the
+    Miller indices of the G vectors, and the coefficients of each spin component (QEF/q-e, Modules/io_base.f90).
+    """
+    with path.open("rb") as stream:
+        head = stream.read(20)
+    if len(head) < 20:
+        return False
+    length, _, n_vectors, n_spin, again = map(int, struct.unpack("<5i", head))
+    records = [12, 9 * 8, 3 * 4 * n_vectors, *[16 * n_vectors] * n_spin]
+    return length == again == records[0] and path.stat().st_size >= sum(size + 8 for size in records)
+
+
+def xml_is_whole(path: Path) -> bool:
+    """Return whether an XML file of pw.x ends with its closing tag."""
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - 200))
+        return stream.read().rstrip().endswith(b"espresso>")
 
 
 def remove_wavefunctions(folder: Path) -> None:
@@ -226,15 +360,16 @@ def remove_wavefunctions(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _extra_handlers(names: Sequence[str]) -> list[Any]:
+def _extra_handlers(names: Sequence[str], stem: str) -> list[ErrorHandler]:
     """Return handlers of the user's own, by their dotted names."""
     found = []
     for name in names:
         module, _, cls = name.rpartition(".")
         try:
-            found.append(getattr(import_module(module), cls)())
-        except (ImportError, AttributeError, ValueError) as error:
+            handler = getattr(import_module(module), cls)
+            found.append(handler(stem) if issubclass(handler, handlers.PwHandler) else handler())
+        except (ImportError, AttributeError, ValueError, TypeError) as error:
             raise InputError(
-                f"settings, field extra_handlers: {name!r} cannot be imported ({error})", "give module.Class"
+                f"settings, field extra_handlers: {name!r} is no handler that can be had ({error})", "give module.Class"
             ) from error
     return found
