@@ -1,98 +1,192 @@
-"""What VASP left: vasprun.xml through pymatgen, gzipped or not."""
+"""Folders that VASP left, anyone's: bands and projected density of states, from one vasprun.xml or from parts."""
 
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pymatgen.electronic_structure.core import Spin
-from pymatgen.io.vasp.outputs import BSVasprun, Vasprun
+import numpy as np
+import numpy.typing as npt
+from pymatgen.electronic_structure.bandstructure import BandStructure, BandStructureSymmLine
+from pymatgen.io.vasp.inputs import Kpoints
+from pymatgen.io.vasp.outputs import Vasprun
 
 from corecrown.errors import InputError, RunError
-from corecrown.postprocess.pdos import AtomicState, edge_character
-from corecrown.postprocess.results import EdgeCharacter
+from corecrown.workflows.bandstructure import line_band_structure, mesh_band_structure
+from corecrown.workflows.vasp.vasprun import VaspRun, edge_character_of, parse_vasprun, read_run
 
-__all__ = ["read_vasp_bands", "read_vasp_dos"]
+__all__ = ["find_vaspruns", "read_vasp_bands", "read_vasp_dos"]
 
-_L_OF_ORBITAL = {"s": 0, "p": 1, "d": 2, "f": 3}
+FloatArray = npt.NDArray[np.float64]
 
 
-def read_vasp_bands(vasprun: Path) -> dict[str, Any]:
-    """Read bands from vasprun.xml; k-points of zero weight are taken as the lines of a hybrid run.
+def find_vaspruns(path: Path) -> list[Path]:
+    """Return the vasprun.xml of a folder, or those of its ``split-*`` folders (bands that were computed in parts).
+
+    Parameters
+    ----------
+    path
+        A folder, or the file itself. Of several runs that followed each other in a folder (``.relax1``, ``.relax2``)
+        the last counts.
+
+    Returns
+    -------
+    list
+        Empty where VASP did not run.
+    """
+    if path.is_file():
+        return [path] if "vasprun" in path.name else []
+    own = _last_vasprun(path)
+    if own is not None:
+        return [own]
+    parts = [_last_vasprun(folder) for folder in sorted(path.glob("split-*")) if folder.is_dir()]
+    missing = [folder.name for folder, part in zip(sorted(path.glob("split-*")), parts, strict=False) if part is None]
+    if parts and missing:
+        raise InputError(f"{path}: {missing[0]} holds no vasprun.xml", "one part of the bands did not run")
+    return [part for part in parts if part is not None]
+
+
+def _last_vasprun(folder: Path) -> Path | None:
+    for name in ("vasprun.xml", "vasprun.xml.gz"):
+        if (folder / name).is_file():
+            return folder / name
+    numbered = {
+        int(match.group(1)): found
+        for found in folder.glob("vasprun.xml.*")
+        if (match := re.fullmatch(r"vasprun\.xml\.[a-z]*(\d+)(\.gz)?", found.name))
+    }
+    return numbered[max(numbered)] if numbered else None
+
+
+def read_vasp_bands(path: Path) -> dict[str, Any]:
+    """Read bands from a folder or a vasprun.xml; k-points of zero weight are taken as the lines of a hybrid run.
 
     Raises
     ------
+    InputError
+        If the folder holds no run, or parts that do not belong together.
     RunError
-        If the file is cut off or not a vasprun.xml.
+        If a file is cut off or not a vasprun.xml.
     """
-    run = _parse(vasprun, projections=False)
-    kpoints = vasprun.with_name("KPOINTS")
-    on_lines = str(run.kpoints.style).lower().startswith("line") or _has_zero_weights(run)
-    try:
-        bands = run.get_band_structure(
-            kpoints_filename=str(kpoints) if kpoints.is_file() else None, line_mode=on_lines and kpoints.is_file()
+    files = find_vaspruns(path)
+    if not files:
+        raise InputError(
+            f"{path}: no vasprun.xml in it or in split-* folders below", "give the folder of a run of VASP"
         )
-    except (ValueError, KeyError, IndexError, AttributeError) as error:
-        raise RunError(f"{vasprun}: bands cannot be put together: {error}", "keep KPOINTS beside it") from error
+    runs = [read_run(file) for file in files]
+    run = runs[0]
+    part = run.of_lines if run.on_lines else run.of_mesh
+    if len(runs) > 1:
+        part = _joined([one.of_lines for one in runs], path)
+    occupied = part.eigenvalues_ev[part.occupations > 0.5]
+    fermi = run.fermi_ev if run.fermi_ev is not None else float(occupied.max() if occupied.size else 0)
+    make = line_band_structure if run.on_lines else mesh_band_structure
+    bands = make(part.structure, part.kpoints, part.spins, fermi)
+    if isinstance(bands, BandStructureSymmLine):
+        bands = _with_labels(bands, files[0].parent, fermi)
     return {
         "bands": bands,
-        "on_lines": on_lines and kpoints.is_file(),
-        "n_electrons": float(run.parameters["NELECT"]),
-        "functional": str(run.run_type),
-        "spin_orbit": bool(run.parameters.get("LSORBIT", False)),
+        "on_lines": run.on_lines,
+        "n_electrons": run.n_electrons,
+        "functional": run.functional,
+        "spin_orbit": run.spin_orbit,
         "code": "VASP",
-        "code_version": str(run.vasp_version),
-        "notes": [] if run.converged_electronic else ["the electronic iterations of this run did not converge"],
+        "code_version": run.code_version,
+        "notes": _notes(runs),
     }
 
 
-def read_vasp_dos(vasprun: Path) -> dict[str, Any]:
-    """Read the projected density of states from vasprun.xml (LORBIT 11).
+def _joined(parts: Sequence[VaspRun], path: Path) -> VaspRun:
+    first = parts[0]
+    for part in parts[1:]:
+        if part.structure.species != first.structure.species or not np.allclose(
+            part.structure.lattice.matrix, first.structure.lattice.matrix, atol=1e-4
+        ):
+            raise InputError(f"{path}: its split-* folders hold different cells", "give one of them")
+    n_bands = min(part.eigenvalues_ev.shape[2] for part in parts)
+    return replace(
+        first,
+        eigenvalues_ev=np.concatenate([part.eigenvalues_ev[:, :, :n_bands] for part in parts], axis=1),
+        occupations=np.concatenate([part.occupations[:, :, :n_bands] for part in parts], axis=1),
+        kpoints=np.concatenate([part.kpoints for part in parts]),
+        weights=np.concatenate([part.weights for part in parts]),
+        projections=None,
+    )
+
+
+def _notes(runs: Sequence[VaspRun]) -> list[str]:
+    notes = []
+    if not all(run.scf_converged for run in runs):
+        notes.append("the electronic iterations of this run did not converge")
+    if not all(run.ionic_converged for run in runs):
+        notes.append("the relaxation did not converge")
+    if len(runs) > 1:
+        notes.append(f"bands of {len(runs)} split folders, put together")
+    return notes
+
+
+def _with_labels(bands: BandStructureSymmLine, folder: Path, fermi: float) -> BandStructure:
+    """Name corners as the KPOINTS beside the run does, where there is one with names."""
+    named = _labels_in(folder)
+    if not named:
+        return bands
+    labels: dict[str, tuple[float, float, float]] = {}
+    for old, kpoint in bands.labels_dict.items():
+        new = next((name for name, point in named if np.allclose(point, kpoint.frac_coords, atol=1e-4)), old)
+        x, y, z = (float(value) for value in kpoint.frac_coords)
+        labels[new] = (x, y, z)
+    return BandStructureSymmLine(
+        np.array([kpoint.frac_coords for kpoint in bands.kpoints]),
+        bands.bands,
+        bands.lattice_rec,
+        fermi,
+        labels,
+        structure=bands.structure,
+    )
+
+
+def _labels_in(folder: Path) -> list[tuple[str, FloatArray]]:
+    """Return names and fractional k-points of a KPOINTS file, or nothing where it has no names or cannot be read."""
+    found = next((folder / name for name in ("KPOINTS", "KPOINTS.gz") if (folder / name).is_file()), None)
+    if found is None:
+        return []
+    try:
+        kpoints = Kpoints.from_file(str(found))
+        labels = kpoints.labels or []
+        greek = {"\\Gamma": "Γ", "GAMMA": "Γ", "Gamma": "Γ", "G": "Γ"}
+        return [
+            (greek.get(label.strip(), label.strip()), np.asarray(point, dtype=float))
+            for label, point in zip(labels, kpoints.kpts, strict=False)
+            if label and label.strip() and kpoints.coord_type != "Cartesian"
+        ]
+    except (ValueError, IndexError, OSError, UnicodeDecodeError):
+        return []
+
+
+def read_vasp_dos(path: Path) -> dict[str, Any]:
+    """Read the projected density of states from a folder or a vasprun.xml (LORBIT 11).
 
     Raises
     ------
     InputError
         If the run has no projections.
     """
-    run = _parse(vasprun, projections=True)
-    dos = run.complete_dos
-    if not dos.pdos:
-        raise InputError(f"{vasprun}: no projected density of states", "run VASP with LORBIT = 11")
-    return {"dos": dos, "edge_character": _character(run), "code": "VASP", "notes": []}
-
-
-def _character(run: Vasprun) -> EdgeCharacter:
-    if not run.projected_eigenvalues:
-        return EdgeCharacter(vbm=None, cbm=None, notes=["vasprun.xml has no projected eigenvalues (LORBIT = 11)"])
-    spins = [spin for spin in (Spin.up, Spin.down) if spin in run.projected_eigenvalues]
-    orbitals = [str(name)[0] for name in _orbital_names(run.projected_eigenvalues[spins[0]].shape[-1])]
-    states = [
-        AtomicState(index, site.specie.symbol, _L_OF_ORBITAL[letter], order + 1)
-        for index, site in enumerate(run.final_structure)
-        for order, letter in enumerate(orbitals)
-    ]
-    import numpy as np
-
-    weights = np.array([run.projected_eigenvalues[spin].reshape(*run.eigenvalues[spin].shape[:2], -1) for spin in spins])
-    energies = np.array([run.eigenvalues[spin][:, :, 0] for spin in spins])
-    occupied = [int((run.eigenvalues[spin][0, :, 1] > 0.5).sum()) for spin in spins]
-    return edge_character(weights, energies, states, occupied[0] if len(spins) == 1 else (occupied[0], occupied[1]))
-
-
-def _orbital_names(count: int) -> list[str]:
-    names = ["s", "py", "pz", "px", "dxy", "dyz", "dz2", "dxz", "dx2", "f1", "f2", "f3", "f4", "f5", "f6", "f7"]
-    return ["s", "p", "d", "f"][:count] if count in (3, 4) else names[:count]
-
-
-def _has_zero_weights(run: Vasprun) -> bool:
-    weights = run.actual_kpoints_weights
-    return any(weight == 0 for weight in weights) and any(weight > 0 for weight in weights)
-
-
-def _parse(vasprun: Path, projections: bool) -> Vasprun:
+    files = find_vaspruns(path)
+    if len(files) != 1:
+        raise InputError(f"{path}: {len(files)} runs of VASP", "give the folder of one run")
     try:
-        kind = Vasprun if projections else BSVasprun
-        options = {"parse_potcar_file": False, "parse_projected_eigen": projections}
-        return kind(str(vasprun), **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            parsed = Vasprun(str(files[0]), parse_potcar_file=False, parse_projected_eigen=True)
+            dos = parsed.complete_dos
+            run = parse_vasprun(parsed)
     except Exception as error:
         raise RunError(
-            f"{vasprun}: not a whole vasprun.xml ({type(error).__name__})", "the run was cut off; run it again"
+            f"{files[0]}: not a whole vasprun.xml with a density of states ({type(error).__name__})",
+            "the run was cut off; run it again",
         ) from error
+    if not dos.pdos:
+        raise InputError(f"{files[0]}: no projected density of states", "run VASP with LORBIT = 11")
+    return {"dos": dos, "edge_character": edge_character_of(run), "code": "VASP", "notes": _notes([run])}

@@ -1,0 +1,128 @@
+"""What the Makers of every engine share: a job that knows its key and its folder.
+
+A job gives back the stored result where one with its key is there, and otherwise runs in a fresh attempt folder.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from jobflow import Maker, job
+from pymatgen.core import Structure
+
+from corecrown.errors import CorecrownError, RunError
+from corecrown.postprocess.results import Step, StepResult
+from corecrown.workflows.protocols import StepSettings, Theory
+from corecrown.workflows.record import StepFolder, StepOutput
+
+__all__ = ["StepMaker", "attempt_in", "cell_mismatch"]
+
+
+@dataclass
+class StepMaker(Maker):
+    """Base of the Makers of steps, whatever the engine.
+
+    Parameters
+    ----------
+    settings
+        How carefully the step is computed.
+    theory
+        Functional, dispersion, spin-orbit coupling.
+    folder
+        Where the record of this step is kept; the working directory if None.
+    label
+        Which cell this is, for people.
+    name
+        Name of the job.
+    """
+
+    settings: StepSettings
+    theory: Theory = field(default_factory=Theory)
+    folder: str | None = None
+    label: str = "cell"
+    name: str = "step"
+
+    step: ClassVar[Step]
+    version: ClassVar[int] = 1
+    """Raised when the same inputs would give another result."""
+
+    @job(output_schema=StepOutput)
+    def make(self, structure: Structure, source: StepOutput | None = None) -> StepOutput:
+        """Compute, or give back what was computed before.
+
+        Parameters
+        ----------
+        structure
+            The cell.
+        source
+            Output of the step whose density this one uses; a relaxation has none.
+        """
+        return self.calculate(structure, source)
+
+    def calculate(self, structure: Structure, source: StepOutput | None = None) -> StepOutput:
+        """Do what :meth:`make` does, at once and without a flow."""
+        record = StepFolder(Path(self.folder) if self.folder else Path.cwd())
+        inputs = self.inputs(structure)
+        key = self.key(inputs, source)
+        stored = record.finished(key)
+        if stored is None:
+            with attempt_in(record, key) as attempt:
+                stored = self.run(attempt, record, key, inputs, source)
+                record.finish(stored)
+        return StepOutput(
+            dir_name=str((record.path / stored.folder).resolve()), structure=stored.structure, result=stored
+        )
+
+    def inputs(self, structure: Structure) -> Any:
+        """Return the input of the program for a cell."""
+        raise RunError(f"{type(self).__name__} writes no input", "a Maker of a step says what it writes")
+
+    def run(self, attempt: Path, record: StepFolder, key: str, inputs: Any, source: StepOutput | None) -> StepResult:
+        """Run the programs in a fresh folder and read the result."""
+        raise RunError(f"{type(self).__name__} runs nothing", "a Maker of a step says what it runs")
+
+    def key(self, inputs: Any, source: StepOutput | None) -> str:
+        """Return the hash of all that determines the result of this step."""
+        raise RunError(f"{type(self).__name__} has no key", "a Maker of an engine says what determines a result")
+
+    def extra_identity(self) -> dict[str, Any]:
+        """Return what else determines the result, beyond the input of the program."""
+        return {}
+
+
+@contextmanager
+def attempt_in(record: StepFolder, key: str) -> Iterator[Path]:
+    """Open a fresh attempt; if it comes to nothing, its folder says why."""
+    attempt = record.begin(key)
+    try:
+        yield attempt
+    except CorecrownError as error:
+        record.fail(attempt, str(error))
+        raise
+    except Exception as error:
+        record.fail(attempt, f"{type(error).__name__}: {error}")
+        raise
+
+
+def cell_mismatch(theirs: Structure, mine: Structure, tolerance: float = 1e-5) -> str | None:
+    """Return in what two cells differ, or None.
+
+    Parameters
+    ----------
+    theirs, mine
+        The cells; atoms in the same order.
+    tolerance
+        Of lattice vectors in Å, and of fractional coordinates, which may differ by whole numbers.
+    """
+    if [site.specie for site in theirs] != [site.specie for site in mine]:
+        return f"species {theirs.formula} instead of {mine.formula}"
+    if not np.allclose(theirs.lattice.matrix, mine.lattice.matrix, atol=tolerance):
+        return f"lattice {theirs.lattice.abc} instead of {mine.lattice.abc}"
+    apart = mine.frac_coords - theirs.frac_coords
+    apart -= np.round(apart)
+    if np.abs(apart).max() > tolerance:
+        return "other atomic positions"
+    return None

@@ -1,0 +1,226 @@
+"""What every step of VASP knows: its key, its result, and the checks before and after a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pymatgen.core import Structure
+
+from corecrown.errors import InputError, RunError
+from corecrown.postprocess.edges import find_edges
+from corecrown.postprocess.results import BandEdges, Pseudopotential, RunSettings, Step, StepResult, StepTiming
+from corecrown.workflows.bandstructure import mesh_band_structure
+from corecrown.workflows.jobs_base import StepMaker, cell_mismatch
+from corecrown.workflows.protocols import Theory
+from corecrown.workflows.record import StepFolder, StepOutput, make_key
+from corecrown.workflows.vasp.inputs import VaspInput
+from corecrown.workflows.vasp.run import run_vasp, tidy
+from corecrown.workflows.vasp.vasprun import VaspRun, read_core_count, read_run
+
+__all__ = [
+    "VaspMaker",
+    "existing",
+    "files_in",
+    "in_our_order",
+    "mesh_edges",
+    "require_density",
+    "valence_edge",
+]
+
+
+@dataclass
+class VaspMaker(StepMaker):
+    """Base of the Makers of VASP: what each step of it knows."""
+
+    name: str = "vasp"
+
+    def inputs(self, structure: Structure) -> VaspInput:
+        """Return the input of VASP for a cell."""
+        raise RunError(f"{type(self).__name__} writes no input", "a Maker of a step says what it writes")
+
+    def key(self, inputs: VaspInput, source: StepOutput | None) -> str:
+        """Return the hash of all that determines the result of this step."""
+        return make_key(
+            {
+                "engine": "vasp",
+                "step": self.step.value,
+                "version": self.version,
+                "input": inputs.identity(),
+                "source": source.result.key if source else None,
+                "settings": self.extra_identity(),
+            }
+        )
+
+    @property
+    def level(self) -> Theory:
+        """The level of theory of this step."""
+        return self.theory
+
+    def run(
+        self, attempt: Path, record: StepFolder, key: str, inputs: VaspInput, source: StepOutput | None
+    ) -> StepResult:
+        """Run VASP in a fresh folder and read the result."""
+        self.prepare(attempt, inputs, source)
+        wall_s = run_vasp(attempt, inputs)
+        result = self.gather(attempt, record, key, inputs, source, wall_s)
+        tidy(attempt)
+        return self.with_packed_files(attempt, result)
+
+    def prepare(self, attempt: Path, inputs: VaspInput, source: StepOutput | None) -> None:
+        """Put into a fresh folder what the run starts from; nothing, unless a step says otherwise."""
+
+    def gather(
+        self,
+        attempt: Path,
+        record: StepFolder,
+        key: str,
+        inputs: VaspInput,
+        source: StepOutput | None,
+        wall_s: float,
+    ) -> StepResult:
+        """Read what a run left into a result; an unconverged run is refused."""
+        raise RunError(f"{type(self).__name__} reads nothing", "a Maker of a step says what it reads")
+
+    def read(self, folder: Path, *, projections: bool = False) -> VaspRun:
+        """Read the run in a folder.
+
+        Raises
+        ------
+        RunError
+            If it is not whole, or did not converge.
+        """
+        run = read_run(existing(folder, "vasprun.xml"), projections=projections)
+        if not run.scf_converged:
+            raise RunError(
+                f"{self.label}: the electronic iterations did not converge", f"see {folder / 'OSZICAR'}; raise NELM"
+            )
+        if not run.ionic_converged:
+            raise RunError(
+                f"{self.label}: not relaxed after {run.ionic_steps} ionic steps",
+                "the same command again goes on from the last geometry; or raise relax.max_ionic_steps",
+            )
+        return run
+
+    def result(
+        self, run: VaspRun, attempt: Path, record: StepFolder, key: str, inputs: VaspInput, wall_s: float, **fields: Any
+    ) -> StepResult:
+        """Return a result with what every step knows filled in; atoms back in our order."""
+        structure = in_our_order(run.structure, inputs)
+        return StepResult(
+            step=self.step,
+            label=self.label,
+            key=key,
+            folder=attempt.name if attempt != record.path else ".",
+            engine="vasp",
+            code="VASP",
+            code_version=run.code_version,
+            settings=self.run_settings(run, inputs),
+            timing=StepTiming(
+                wall_s=round(wall_s, 2),
+                core_s=round(wall_s * read_core_count(attempt), 2),
+                scf_iterations=run.scf_iterations,
+                ionic_steps=run.ionic_steps if self.step is Step.RELAX else None,
+                attempts=max(1, len(record.attempts(key))),
+            ),
+            structure=structure.as_dict(),
+            energy_ev=run.energy_ev,
+            n_electrons=run.n_electrons,
+            n_bands=run.eigenvalues_ev.shape[2],
+            **fields,
+        )
+
+    def run_settings(self, run: VaspRun, inputs: VaspInput) -> RunSettings:
+        """Return what determines the physics of a run."""
+        return RunSettings(
+            functional=self.level.name,
+            spin_orbit=self.level.spin_orbit,
+            encut_ev=round(run.encut_ev, 6),
+            kpoint_mesh=inputs.mesh,
+            kpoint_shift=inputs.shift,
+            q_mesh=inputs.mesh if self.level.hybrid else None,
+            pseudopotentials={
+                element: Pseudopotential(file=potcar.title, sha256=potcar.sha256 or "unknown")
+                for element, potcar in sorted(inputs.potcars.items())
+            },
+        )
+
+    @staticmethod
+    def with_packed_files(attempt: Path, result: StepResult) -> StepResult:
+        """Return a result whose files are named as they are now that they are packed."""
+        files = {name: existing(attempt, Path(path).name).name for name, path in result.files.items()}
+        return result.model_copy(update={"files": files})
+
+
+def in_our_order(structure: Structure, inputs: VaspInput) -> Structure:
+    """Return a cell that VASP wrote with its atoms back in our order, and what we know of each."""
+    ordered: list[Any] = [None] * len(structure)
+    for place, index in enumerate(inputs.order):
+        ordered[index] = structure[place]
+    plain = Structure.from_sites(ordered)
+    return plain.copy(site_properties=dict(inputs.structure.site_properties))
+
+
+def mesh_edges(run: VaspRun, fermi_ev: float | None) -> BandEdges:
+    """Return the edges on all k-points of a run."""
+    bands = mesh_band_structure(run.structure, run.kpoints, run.spins, fermi_ev or 0.0)
+    return find_edges(bands, "mesh", run.n_electrons, spin_orbit=run.spin_orbit)
+
+
+def valence_edge(source: StepOutput | None, run: VaspRun) -> float:
+    """Return the valence edge of the scf, which bands without self-consistency cannot know."""
+    if source is not None and source.result.edges is not None and source.result.edges.vbm_ev is not None:
+        return source.result.edges.vbm_ev
+    return run.fermi_ev or 0.0
+
+
+def require_density(label: str, source: StepOutput | None, inputs: VaspInput, theory: Theory) -> StepOutput:
+    """Return the scf that a run without self-consistency starts from, after checking that it fits.
+
+    Raises
+    ------
+    RunError
+        If there is none, or it is of another cell, other species, cutoff, POTCARs or functional.
+    """
+    if source is None:
+        raise RunError(f"{label}: no scf to start from", "hand the output of an ScfMaker job in as source")
+    mismatch = _density_mismatch(source.result, inputs, theory)
+    if mismatch:
+        raise RunError(
+            f"{label}: the density in {source.dir_name} is not of this calculation: {mismatch}",
+            "run the scf again with the same cell and settings",
+        )
+    return source
+
+
+def _density_mismatch(source: StepResult, inputs: VaspInput, theory: Theory) -> str | None:
+    apart = cell_mismatch(Structure.from_dict(source.structure), inputs.structure)
+    if apart:
+        return apart
+    encut = float(inputs.incar["ENCUT"])
+    if source.settings.encut_ev is None or abs(source.settings.encut_ev - encut) > 1e-6:
+        return f"cutoff {source.settings.encut_ev} eV instead of {encut} eV"
+    if (source.settings.functional, source.settings.spin_orbit) != (theory.name, theory.spin_orbit):
+        return f"functional {source.settings.functional} instead of {theory.name}"
+    theirs = {element: file.file for element, file in source.settings.pseudopotentials.items()}
+    if theirs != {element: potcar.title for element, potcar in inputs.potcars.items()}:
+        return "other POTCARs"
+    return None
+
+
+def existing(folder: Path, name: str) -> Path:
+    """Return a file of a folder, packed or not.
+
+    Raises
+    ------
+    InputError
+        If neither is there.
+    """
+    for candidate in (name, f"{name}.gz"):
+        if (folder / candidate).is_file():
+            return folder / candidate
+    raise InputError(f"{folder}: no {name}", "the run did not write it; run it again")
+
+
+def files_in(folder: Path, **names: str) -> dict[str, str]:
+    """Return files of a folder as they are called there, packed or not."""
+    return {kind: existing(folder, name).name for kind, name in names.items()}

@@ -1,0 +1,114 @@
+"""HSE06 with VASP: bands at k-points of zero weight, from the wavefunctions of a run without exact exchange."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import spglib
+from monty.serialization import dumpfn
+from pymatgen.core import Structure
+
+from corecrown.postprocess.edges import find_edges
+from corecrown.postprocess.results import Step, StepResult
+from corecrown.workflows.bandstructure import line_band_structure
+from corecrown.workflows.kpoints import band_path, named_points
+from corecrown.workflows.protocols import HybridSettings, Theory
+from corecrown.workflows.record import StepFolder, StepOutput
+from corecrown.workflows.vasp.base import VaspMaker, files_in, mesh_edges
+from corecrown.workflows.vasp.inputs import GGA_TAG, VaspInput, make_input, mesh_of
+from corecrown.workflows.vasp.run import keep_outputs, run_vasp, tidy
+
+__all__ = ["HybridMaker", "irreducible_mesh"]
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass
+class HybridMaker(VaspMaker):
+    """HSE06 on the mesh, and at k-points of zero weight: the named points, or the path that the settings name."""
+
+    settings: HybridSettings
+    name: str = "hybrid"
+    step: ClassVar[Step] = Step.HYBRID
+
+    @property
+    def level(self) -> Theory:
+        """The level of theory of this step."""
+        return self.theory.model_copy(update={"hybrid": "HSE06"})
+
+    def inputs(self, structure: Structure) -> VaspInput:
+        """Return the input of the hybrid run, and of the run without exact exchange that it starts from."""
+        mesh = mesh_of(structure, self.settings)
+        kpoints, weights = irreducible_mesh(structure, mesh, self.settings.kpoint_shift)
+        extra = self._extra_kpoints(structure, kpoints)
+        listed = {
+            "kpoints": np.vstack([kpoints, extra]),
+            "weights": np.concatenate([weights, np.zeros(len(extra))]),
+            "mesh": mesh,
+            "shift": self.settings.kpoint_shift,
+        }
+        tags = {"GGA": "PE", "ISMEAR": 0, "SIGMA": 0.05, "LDAU": None, "NSW": 0, "LCHARG": False}
+        made = make_input("HSEBSSetGenerator", structure, self.settings, self.level, tags, mode="gap", **listed)
+        before = {
+            "LHFCALC": None,
+            "HFSCREEN": None,
+            "PRECFOCK": None,
+            "GGA": GGA_TAG[self.theory.functional],
+            "LWAVE": True,
+        }
+        return replace(made, before=before)
+
+    def _extra_kpoints(self, structure: Structure, known: FloatArray) -> FloatArray:
+        if self.settings.path:
+            return band_path(structure, self.settings.path, self.settings.path_spacing).points
+        named = np.array(list(named_points(structure).values()))
+        apart = named[:, None, :] - known[None, :, :]
+        new: FloatArray = named[np.abs(apart - np.round(apart)).max(axis=2).min(axis=1) > 1e-6]
+        return new
+
+    def run(
+        self, attempt: Path, record: StepFolder, key: str, inputs: VaspInput, source: StepOutput | None
+    ) -> StepResult:
+        """Run without exact exchange first, then with it from those wavefunctions."""
+        wall_s = run_vasp(attempt, replace(inputs, incar=inputs.incar_before(), before=None))
+        self.read(attempt)
+        keep_outputs(attempt, "before")
+        wall_s += run_vasp(attempt, inputs.with_incar(ISTART=1))
+        result = self.gather(attempt, record, key, inputs, source, wall_s)
+        tidy(attempt)
+        return self.with_packed_files(attempt, result)
+
+    def gather(
+        self,
+        attempt: Path,
+        record: StepFolder,
+        key: str,
+        inputs: VaspInput,
+        source: StepOutput | None,
+        wall_s: float,
+    ) -> StepResult:
+        """Read the edges on all k-points, and along the path where there is one."""
+        run = self.read(attempt)
+        files = files_in(attempt, xml="vasprun.xml", output="OUTCAR")
+        edges = mesh_edges(run, run.fermi_ev)
+        if self.settings.path:
+            part = run.of_lines
+            bands = line_band_structure(inputs.structure, part.kpoints, part.spins, edges.vbm_ev or run.fermi_ev or 0.0)
+            along = find_edges(bands, "bands", run.n_electrons, spin_orbit=run.spin_orbit)
+            edges = along if along.gap_ev is not None and along.gap_ev <= (edges.gap_ev or np.inf) else edges
+            dumpfn(bands.as_dict(), str(attempt / "bands.json.gz"))
+            files |= {"bands": "bands.json.gz"}
+        return self.result(run, attempt, record, key, inputs, wall_s, edges=edges, files=files)
+
+
+def irreducible_mesh(
+    structure: Structure, mesh: tuple[int, int, int], shift: tuple[int, int, int]
+) -> tuple[FloatArray, FloatArray]:
+    """Return the k-points (n, 3) of a mesh that symmetry leaves, and how many each stands for (n,)."""
+    cell = (structure.lattice.matrix, structure.frac_coords, [site.specie.Z for site in structure])
+    mapping, grid = spglib.get_ir_reciprocal_mesh(mesh, cell, is_shift=shift, symprec=1e-5)
+    first, counts = np.unique(mapping, return_counts=True)
+    points = (grid[first] + np.array(shift) / 2) / np.array(mesh)
+    return points - np.round(points - 1e-9), counts.astype(float)

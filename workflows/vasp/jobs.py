@@ -1,0 +1,295 @@
+"""Makers of VASP calculations: each one jobflow job, with the same result and record as Quantum ESPRESSO's."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from monty.serialization import dumpfn
+from pymatgen.core import Structure
+from pymatgen.io.vasp.inputs import Poscar
+
+from corecrown.errors import RunError
+from corecrown.postprocess.edges import find_edges
+from corecrown.postprocess.pdos import AtomicState, complete_dos
+from corecrown.postprocess.results import PdosSummary, Step, StepResult
+from corecrown.workflows.bandstructure import line_band_structure
+from corecrown.workflows.kpoints import band_path
+from corecrown.workflows.protocols import BandsSettings, PdosSettings, RelaxSettings, Theory
+from corecrown.workflows.record import StepFolder, StepOutput
+from corecrown.workflows.vasp.base import VaspMaker, files_in, in_our_order, mesh_edges, require_density, valence_edge
+from corecrown.workflows.vasp.hybrid import HybridMaker
+from corecrown.workflows.vasp.inputs import VaspInput, make_input, path_kpoints, relax_tags
+from corecrown.workflows.vasp.relaxation import (
+    axes_are_orthogonal,
+    relax_in_stages,
+    require_axes_along_xyz,
+    set_square,
+)
+from corecrown.workflows.vasp.run import copy_density, keep_outputs, run_vasp, tidy
+from corecrown.workflows.vasp.vasprun import VaspRun, atomic_states, edge_character_of
+
+__all__ = ["MAKERS", "BandsMaker", "PdosMaker", "RelaxMaker", "ScfMaker", "SpinOrbitMaker"]
+
+
+@dataclass
+class RelaxMaker(VaspMaker):
+    """Relaxation of cell and atoms, the directions of the axes kept."""
+
+    settings: RelaxSettings
+    name: str = "relax"
+    step: ClassVar[Step] = Step.RELAX
+
+    def inputs(self, structure: Structure) -> VaspInput:
+        """Return the input of the first run of the relaxation."""
+        require_axes_along_xyz(structure)
+        return make_input("RelaxSetGenerator", structure, self.settings, self.theory, relax_tags(self.settings))
+
+    def run(
+        self, attempt: Path, record: StepFolder, key: str, inputs: VaspInput, source: StepOutput | None
+    ) -> StepResult:
+        """Relax, from the last geometry of a broken attempt where there is one."""
+        notes = []
+        start = inputs.structure
+        for earlier in reversed(record.attempts(key)[:-1]):
+            geometry = last_geometry(earlier, inputs)
+            if geometry is not None:
+                start = geometry
+                notes.append(f"went on from the last geometry of {earlier.name}")
+                break
+        stages: list[VaspRun] = []
+        seconds: list[float] = []
+
+        def stage(structure: Structure, tags: dict[str, Any]) -> VaspRun:
+            if stages:
+                keep_outputs(attempt, f"relax{len(stages)}")
+            seconds.append(run_vasp(attempt, inputs.with_structure(structure).with_incar(**tags)))
+            run = self.read(attempt)
+            stages.append(run)
+            return replace(run, structure=in_our_order(run.structure, inputs))
+
+        relaxed = relax_in_stages(start, self.settings.pressure_threshold_kbar, stage)
+        total = replace(
+            stages[-1],
+            ionic_steps=sum(run.ionic_steps for run in stages),
+            scf_iterations=sum(run.scf_iterations for run in stages),
+        )
+        result = self.gathered(total, attempt, record, key, inputs, sum(seconds), [*notes, *relaxed.notes])
+        tidy(attempt)
+        return self.with_packed_files(attempt, result)
+
+    def gather(
+        self,
+        attempt: Path,
+        record: StepFolder,
+        key: str,
+        inputs: VaspInput,
+        source: StepOutput | None,
+        wall_s: float,
+    ) -> StepResult:
+        """Read a relaxation that ran elsewhere."""
+        run = self.read(attempt)
+        angles = run.structure.lattice.angles
+        if axes_are_orthogonal(inputs.structure) and not np.allclose(angles, 90, atol=0.01):
+            raise RunError(
+                f"{self.label}: the axes did not stay orthogonal: angles {', '.join(f'{a:.3f}' for a in angles)}°",
+                "relax it with the run.sh that was written beside the inputs, which holds the angles",
+            )
+        return self.gathered(run, attempt, record, key, inputs, wall_s, [])
+
+    def gathered(
+        self,
+        run: VaspRun,
+        attempt: Path,
+        record: StepFolder,
+        key: str,
+        inputs: VaspInput,
+        wall_s: float,
+        notes: list[str],
+    ) -> StepResult:
+        """Return the result of a relaxation from its last run."""
+        if run.pressure_kbar is not None and abs(run.pressure_kbar) > 3 * self.settings.pressure_threshold_kbar:
+            notes = [*notes, f"pressure at the end: {run.pressure_kbar:.1f} kbar, beyond the threshold"]
+        files = files_in(attempt, xml="vasprun.xml", output="OUTCAR")
+        return self.result(run, attempt, record, key, inputs, wall_s, files=files, notes=notes)
+
+
+@dataclass
+class ScfMaker(VaspMaker):
+    """Self-consistent density at fixed atoms; what bands and projections start from."""
+
+    name: str = "scf"
+    step: ClassVar[Step] = Step.SCF
+
+    def inputs(self, structure: Structure) -> VaspInput:
+        """Return the input of the scf."""
+        tags = {"ISMEAR": 0, "LCHARG": True, "NSW": 0}
+        return make_input("StaticSetGenerator", structure, self.settings, self.level, tags)
+
+    def key(self, inputs: VaspInput, source: StepOutput | None) -> str:
+        """Return the hash; the relaxation before it does not change where it ends."""
+        del source
+        return super().key(inputs, None)
+
+    def gather(
+        self,
+        attempt: Path,
+        record: StepFolder,
+        key: str,
+        inputs: VaspInput,
+        source: StepOutput | None,
+        wall_s: float,
+    ) -> StepResult:
+        """Read the scf: edges on its mesh, and where its density is."""
+        run = self.read(attempt)
+        files = files_in(attempt, xml="vasprun.xml", output="OUTCAR", density="CHGCAR")
+        edges = mesh_edges(run.of_mesh, run.fermi_ev)
+        return self.result(run, attempt, record, key, inputs, wall_s, edges=edges, files=files)
+
+
+@dataclass
+class SpinOrbitMaker(ScfMaker):
+    """An scf of its own with spin-orbit coupling, by vasp_ncl."""
+
+    name: str = "spin-orbit"
+    step: ClassVar[Step] = Step.SPIN_ORBIT
+
+    @property
+    def level(self) -> Theory:
+        """The level of theory of this step."""
+        return self.theory.model_copy(update={"spin_orbit": True})
+
+
+@dataclass
+class BandsMaker(VaspMaker):
+    """Bands along lines through named points, from the density of an scf."""
+
+    settings: BandsSettings
+    name: str = "bands"
+    step: ClassVar[Step] = Step.BANDS
+
+    def inputs(self, structure: Structure) -> VaspInput:
+        """Return the input of the bands; the path is ours, and never reorders the cell."""
+        path = band_path(structure, self.settings.path, self.settings.path_spacing)
+        tags = {"ICHARG": 11, "ISMEAR": 0, "SIGMA": 0.05, "NSW": 0}
+        return make_input(
+            "NonSCFSetGenerator",
+            structure,
+            self.settings,
+            self.level,
+            tags,
+            mode="line",
+            **path_kpoints(path.points),
+        )
+
+    def prepare(self, attempt: Path, inputs: VaspInput, source: StepOutput | None) -> None:
+        """Put the density of the scf into the folder, after checking that it fits."""
+        copy_density(Path(require_density(self.label, source, inputs, self.level).dir_name), attempt)
+
+    def gather(
+        self,
+        attempt: Path,
+        record: StepFolder,
+        key: str,
+        inputs: VaspInput,
+        source: StepOutput | None,
+        wall_s: float,
+    ) -> StepResult:
+        """Read the bands and keep them as a pymatgen band structure."""
+        run = self.read(attempt)
+        fermi = valence_edge(source, run)
+        bands = line_band_structure(inputs.structure, run.kpoints, run.spins, fermi)
+        dumpfn(bands.as_dict(), str(attempt / "bands.json.gz"))
+        edges = find_edges(bands, "bands", run.n_electrons, spin_orbit=run.spin_orbit)
+        files = files_in(attempt, xml="vasprun.xml", output="OUTCAR", bands="bands.json.gz")
+        return self.result(run, attempt, record, key, inputs, wall_s, edges=edges, files=files)
+
+
+@dataclass
+class PdosMaker(VaspMaker):
+    """Density of states on a uniform mesh, projected on atomic orbitals, from the density of an scf."""
+
+    settings: PdosSettings
+    name: str = "pdos"
+    step: ClassVar[Step] = Step.PDOS
+
+    def inputs(self, structure: Structure) -> VaspInput:
+        """Return the input of the bands on the mesh, projected (LORBIT = 11)."""
+        tags = {"ICHARG": 11, "ISMEAR": 0, "SIGMA": 0.05, "NSW": 0, "LORBIT": 11}
+        return make_input("NonSCFSetGenerator", structure, self.settings, self.level, tags, mode="uniform")
+
+    def extra_identity(self) -> dict[str, Any]:
+        """Return how the density of states is broadened."""
+        return {"sigma_ev": self.settings.sigma_ev, "step_ev": self.settings.step_ev}
+
+    def prepare(self, attempt: Path, inputs: VaspInput, source: StepOutput | None) -> None:
+        """Put the density of the scf into the folder, after checking that it fits."""
+        copy_density(Path(require_density(self.label, source, inputs, self.level).dir_name), attempt)
+
+    def gather(
+        self,
+        attempt: Path,
+        record: StepFolder,
+        key: str,
+        inputs: VaspInput,
+        source: StepOutput | None,
+        wall_s: float,
+    ) -> StepResult:
+        """Broaden the projected states as for Quantum ESPRESSO, and keep them as a pymatgen CompleteDos."""
+        run = self.read(attempt, projections=True)
+        if run.projections is None:
+            raise RunError(f"{self.label}: the run has no projections", "LORBIT = 11 writes them")
+        edges = mesh_edges(run, valence_edge(source, run))
+        states = [
+            AtomicState(inputs.order[state.atom_index], state.element, state.l, state.m)
+            for state in atomic_states(run.structure, run.projections.shape[-1])
+        ]
+        dos = complete_dos(
+            inputs.structure,
+            run.eigenvalues_ev,
+            run.weights,
+            run.projections,
+            states,
+            efermi_ev=edges.vbm_ev if edges.vbm_ev is not None else (run.fermi_ev or 0.0),
+            sigma_ev=self.settings.sigma_ev,
+            step_ev=self.settings.step_ev,
+            spin_orbit=run.spin_orbit,
+        )
+        dumpfn(dos.as_dict(), str(attempt / "dos.json.gz"))
+        occupied = round(run.n_electrons if run.spin_orbit else run.n_electrons / 2)
+        held = run.projections[:, :, :occupied].sum(axis=3).mean(axis=(0, 2))
+        summary = PdosSummary(
+            edge_character=edge_character_of(run),
+            file="dos.json.gz",
+            spilling=round(float(1 - np.average(held, weights=run.weights)), 6),
+            notes=["VASP projects inside the spheres of the PAW potentials: what lies between them is spilling"],
+        )
+        files = files_in(attempt, xml="vasprun.xml", output="OUTCAR", dos="dos.json.gz")
+        return self.result(run, attempt, record, key, inputs, wall_s, edges=edges, pdos=summary, files=files)
+
+
+def last_geometry(attempt: Path, inputs: VaspInput) -> Structure | None:
+    """Return the last whole geometry of a broken relaxation in our order of atoms, set square where it was; or None."""
+    path = attempt / "CONTCAR"
+    if not path.is_file():
+        return None
+    try:
+        read = Poscar.from_file(str(path), check_for_potcar=False).structure
+        found = in_our_order(read, inputs)
+        same = found.species == inputs.structure.species and len(found) == len(inputs.structure)
+        if not same:
+            return None
+        return set_square(found)[0] if axes_are_orthogonal(inputs.structure) else found
+    except (ValueError, IndexError, OSError, TypeError, RunError):
+        return None
+
+
+MAKERS: dict[Step, type[VaspMaker]] = {
+    Step.RELAX: RelaxMaker,
+    Step.SCF: ScfMaker,
+    Step.BANDS: BandsMaker,
+    Step.PDOS: PdosMaker,
+    Step.HYBRID: HybridMaker,
+    Step.SPIN_ORBIT: SpinOrbitMaker,
+}
+"""The Maker of each step that this engine has."""
