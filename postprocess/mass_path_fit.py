@@ -99,20 +99,14 @@ def _through(bands: PathBands, carrier: Carrier, channel: int, line: list[int], 
         led_in = [other[1], *places]
         energies = _followed(bands, channel, led_in, np.array([x_other[1], *x]), band, n_before=1, degenerate=False)
         heights = carrier.sign * (energies[1:] - energies[1])
-        sides.append((x, heights, _n_points(heights, at_least=1)))
-    (x_up, h_up, n_up), (x_down, h_down, n_down) = sides
-    if n_up + n_down < 3:
-        raise _RefusedError(_TOO_COARSE)
+        sides.append((x, heights))
+    (x_up, h_up), (x_down, h_down) = sides
+    n_up, n_down = _n_points_both(h_up, h_down)
     x = np.concatenate([x_down[n_down:0:-1], x_up[: n_up + 1]])
     y = np.concatenate([h_down[n_down:0:-1], h_up[: n_up + 1]])
-    fit = Polynomial.fit(x, y, 4 if len(x) >= 7 else 2)
+    fit = Polynomial.fit(x, y, min(4, len(x) - 2))
     residual = _checked_misfit(y - fit(x), y)
-    roots = fit.deriv().roots()
-    real = roots[np.abs(roots.imag) < 1e-9].real
-    inside = real[(real > x[0]) & (real < x[-1])]
-    if not len(inside):
-        raise _RefusedError("the fitted extremum lies beyond the k-points of the line")
-    vertex = float(inside[np.argmin(np.abs(inside))])
+    vertex = _vertex(fit, x)
     curvature = float(fit.deriv(2)(vertex)) / HARTREE_EV
     share = vertex / (x_ahead[1] if vertex > 0 else -x_behind[1])
     toward = ahead[1] if vertex > 0 else behind[1]
@@ -120,6 +114,23 @@ def _through(bands: PathBands, carrier: Carrier, channel: int, line: list[int], 
     return [
         _row(bands, channel, band, line[at], end, kpoint, curvature, residual, len(x)) for end in (line[-1], line[0])
     ]
+
+
+def _vertex(fit: Polynomial, x: FloatArray) -> float:
+    """Return where a polynomial is stationary near zero, by Newton; roots are ill-determined where it is a parabola."""
+    slope, bend = fit.deriv(), fit.deriv(2)
+    vertex = 0.0
+    for _ in range(50):
+        curvature = float(bend(vertex))
+        if curvature <= 0:
+            raise _RefusedError("the band curves the other way at the edge")
+        step = -float(slope(vertex)) / curvature
+        vertex += step
+        if not x[0] <= vertex <= x[-1]:
+            raise _RefusedError("the fitted extremum lies beyond the k-points of the line")
+        if abs(step) < 1e-12 * (x[-1] - x[0]):
+            break
+    return vertex
 
 
 def _row(
@@ -145,15 +156,33 @@ def _distances(bands: PathBands, places: list[int]) -> FloatArray:
     return distances
 
 
-def _n_points(heights: FloatArray, at_least: int = 2) -> int:
-    """Return how many points beyond the extremum are fitted: those in the window, or the first if it holds too few."""
+def _n_in_window(heights: FloatArray) -> int:
+    """Return how many points in a row beyond the first lie in the window."""
     outside = np.flatnonzero(np.abs(heights) > WINDOW_EV)
-    count = int(outside[0]) - 1 if len(outside) else len(heights) - 1
-    if count >= at_least:
+    return int(outside[0]) - 1 if len(outside) else len(heights) - 1
+
+
+def _n_points(heights: FloatArray) -> int:
+    """Return how many points beyond the extremum are fitted: those in the window, or two if it holds fewer."""
+    count = _n_in_window(heights)
+    if count >= 2:
         return count
-    if len(heights) <= at_least or abs(heights[at_least]) > COARSE_EV:
+    if len(heights) <= 2 or abs(heights[2]) > COARSE_EV:
         raise _RefusedError(_TOO_COARSE)
-    return at_least
+    return 2
+
+
+def _n_points_both(up: FloatArray, down: FloatArray) -> tuple[int, int]:
+    """Return how many points are fitted on either side: those in the window, or the nearest in energy up to four."""
+    counts = [_n_in_window(up), _n_in_window(down)]
+    while sum(counts) < 4:
+        ahead = [abs(side[n + 1]) if n + 1 < len(side) else np.inf for side, n in zip((up, down), counts, strict=True)]
+        if min(ahead) > COARSE_EV:
+            break
+        counts[int(np.argmin(ahead))] += 1
+    if sum(counts) < 3 or min(counts) < 1:
+        raise _RefusedError(_TOO_COARSE)
+    return counts[0], counts[1]
 
 
 def _checked_misfit(misfit: FloatArray, values: FloatArray) -> float:
