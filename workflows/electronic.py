@@ -105,6 +105,19 @@ class ElectronicStructureMaker(Maker):
         return cls._for_engine(MAKERS, "Quantum ESPRESSO", protocol, steps, theory or _theory(functional))
 
     @classmethod
+    def for_vasp(
+        cls,
+        protocol: str | Protocol = "fast",
+        steps: Iterable[Step | str] = (Step.RELAX, Step.SCF, Step.BANDS, Step.PDOS),
+        theory: Theory | None = None,
+        functional: Functional | str | None = None,
+    ) -> "ElectronicStructureMaker":
+        """Return the Maker that drives VASP; parameters and errors as for :meth:`for_espresso`."""
+        from corecrown.workflows.vasp.jobs import MAKERS
+
+        return cls._for_engine(MAKERS, "VASP", protocol, steps, theory or _theory(functional))
+
+    @classmethod
     def _for_engine(
         cls,
         makers: Mapping[Step, Any],

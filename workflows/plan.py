@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import units
@@ -13,8 +14,11 @@ from corecrown.workflows.electronic import STEP_NEEDS
 from corecrown.workflows.espresso.inputs import PwInput
 from corecrown.workflows.espresso.run import plan_parallel, write_inputs
 from corecrown.workflows.record import StepFolder, StepOutput
-from corecrown.workflows.spec import StudySpec
+from corecrown.workflows.spec import Engine, StudySpec
 from corecrown.workflows.study import SubstitutionStudyMaker, build_cells, cell_folder, steps_of
+
+if TYPE_CHECKING:
+    from corecrown.workflows.vasp.inputs import VaspInput
 
 __all__ = ["PlannedStep", "StudyPlan", "estimate_core_hours", "plan_study"]
 
@@ -65,6 +69,10 @@ def plan_study(spec: StudySpec, folder: Path | None = None, inputs: Path | None 
     so a mesh given by its spacing may differ by one.
     """
     steps = SubstitutionStudyMaker.from_spec(spec).electronic
+    if inputs is not None and spec.engine is Engine.VASP:
+        from corecrown.workflows.local import claim_folder
+
+        claim_folder(spec, inputs)  # so that ``study collect`` knows the study when the folders come back
     planned: dict[str, dict[str, PlannedStep]] = {}
     for cell in build_cells(spec):
         planned[cell.label] = _plan_cell(cell, steps, steps_of(cell, steps.steps), folder, inputs)
@@ -99,12 +107,23 @@ def _plan_cell(
         if inputs is not None:
             destination = inputs / place
             destination.mkdir(parents=True, exist_ok=True)
-            write_inputs(destination, pw, copy_pseudopotentials=True)
+            _write(destination, pw, step)
         planned[step.value] = _planned(pw, step, reused, str(place))
     return planned
 
 
-def _planned(pw: PwInput, step: Step, reused: bool, folder: str) -> PlannedStep:
+def _write(folder: Path, inputs: "PwInput | VaspInput", step: Step) -> None:
+    if isinstance(inputs, PwInput):
+        write_inputs(folder, inputs, copy_pseudopotentials=True)
+        return
+    from corecrown.workflows.vasp.preview import write_folder
+
+    write_folder(folder, inputs, step)
+
+
+def _planned(pw: "PwInput | VaspInput", step: Step, reused: bool, folder: str) -> PlannedStep:
+    if not isinstance(pw, PwInput):
+        return _planned_vasp(pw, step, reused, folder)
     n_bands = int(pw.namelists["system"]["nbnd"])
     waves = count_plane_waves(pw)
     return PlannedStep(
@@ -115,6 +134,23 @@ def _planned(pw: PwInput, step: Step, reused: bool, folder: str) -> PlannedStep:
         n_plane_waves=waves,
         memory_gib=round(estimate_memory_gib(pw), 2),
         core_hours=round(estimate_core_hours(pw, step), 3),
+        reused=reused,
+        folder=folder,
+    )
+
+
+def _planned_vasp(inputs: "VaspInput", step: Step, reused: bool, folder: str) -> PlannedStep:
+    from corecrown.workflows.vasp import preview
+
+    waves = preview.count_plane_waves(inputs)
+    return PlannedStep(
+        program=inputs.program.value,
+        n_kpoints=inputs.n_kpoints,
+        n_bands=inputs.n_bands,
+        n_electrons=inputs.n_electrons,
+        n_plane_waves=waves,
+        memory_gib=round(preview.estimate_memory_gib(inputs), 2),
+        core_hours=round(_core_hours(waves, inputs.n_bands, inputs.n_kpoints, step), 3),
         reused=reused,
         folder=folder,
     )
@@ -152,12 +188,16 @@ SCF_ITERATIONS, IONIC_STEPS, LATER_ITERATIONS, BANDS_ITERATIONS = 14, 15, 8, 5
 
 def estimate_core_hours(pw: PwInput, step: Step) -> float:
     """Return about how many core-hours a calculation takes here."""
-    bands = int(pw.namelists["system"]["nbnd"])
-    unit = SECONDS_PER_UNIT * count_plane_waves(pw) * (bands**2 + 150 * bands) * pw.n_kpoints
+    hours = _core_hours(count_plane_waves(pw), int(pw.namelists["system"]["nbnd"]), pw.n_kpoints, step)
+    return hours * (0.5 if pw.gamma_trick else 1)
+
+
+def _core_hours(waves: int, bands: int, n_kpoints: int, step: Step) -> float:
+    unit = SECONDS_PER_UNIT * waves * (bands**2 + 150 * bands) * n_kpoints
     iterations = {
         Step.RELAX: 2 * SCF_ITERATIONS + IONIC_STEPS * LATER_ITERATIONS,
         Step.BANDS: BANDS_ITERATIONS,
         Step.PDOS: BANDS_ITERATIONS,
         Step.MASSES: BANDS_ITERATIONS,
     }.get(step, SCF_ITERATIONS)
-    return float(unit * iterations * (0.5 if pw.gamma_trick else 1) / 3600)
+    return float(unit * iterations / 3600)

@@ -17,7 +17,7 @@ from corecrown.postprocess.experiment import load_experiment
 from corecrown.postprocess.results import CellResult, Comparison, Step, StudyResult
 from corecrown.postprocess.study import write_study
 from corecrown.structures.cells import Cell, CellSpec, committed_relaxed, derive_cell, expand_cells
-from corecrown.workflows.electronic import CellInfo, ElectronicStructureMaker
+from corecrown.workflows.electronic import STEP_NEEDS, CellInfo, ElectronicStructureMaker
 from corecrown.workflows.protocols import Theory
 from corecrown.workflows.record import StepFolder
 from corecrown.workflows.spec import Engine, Prerelax, StudySpec
@@ -124,10 +124,12 @@ class SubstitutionStudyMaker(Maker):
     @classmethod
     def from_spec(cls, spec: StudySpec) -> "SubstitutionStudyMaker":
         """Return the Maker that a study file means."""
-        if spec.engine is Engine.VASP:
-            raise InputError("engine: vasp is not available in this version", "use engine: espresso")
         theory = Theory(functional=spec.functional, dispersion=spec.dispersion)
-        electronic = ElectronicStructureMaker.for_espresso(spec.load_protocol(), spec.steps, theory)
+        engines = {
+            Engine.ESPRESSO: ElectronicStructureMaker.for_espresso,
+            Engine.VASP: ElectronicStructureMaker.for_vasp,
+        }
+        electronic = engines[spec.engine](spec.load_protocol(), spec.steps, theory)
         return cls(electronic, spec.start.prerelax is Prerelax.CHGNET, spec.name)
 
     def make(self, cells: Sequence[Cell], info: StudyInfo, folder: str | Path | None = None) -> Flow:
@@ -224,7 +226,14 @@ def collect_study(spec: StudySpec, cells: Sequence[Cell], folder: Path) -> Study
     RunError
         If no step of any cell is finished.
     """
-    steps = SubstitutionStudyMaker.from_spec(spec).electronic.steps
+    electronic = SubstitutionStudyMaker.from_spec(spec).electronic
+    steps = electronic.steps
+    if spec.engine is Engine.VASP:
+        from corecrown.workflows.vasp.collect import adopt_runs
+
+        for cell in cells:
+            makers = [getattr(electronic, step.value) for step in steps_of(cell, steps)]
+            adopt_runs(makers, STEP_NEEDS, cell.structure, cell.label, cell_folder(folder, cell.label))
     collected = [_collected(cell, steps_of(cell, steps), cell_folder(folder, cell.label)) for cell in cells]
     if not any(result.timings for result in collected):
         raise RunError(f"{folder}: no step of any cell is finished", "corecrown study run computes them")

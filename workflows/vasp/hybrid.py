@@ -14,7 +14,7 @@ from corecrown.postprocess.edges import find_edges
 from corecrown.postprocess.results import Step, StepResult
 from corecrown.workflows.bandstructure import line_band_structure
 from corecrown.workflows.kpoints import band_path, named_points
-from corecrown.workflows.protocols import HybridSettings, Theory
+from corecrown.workflows.protocols import Functional, HybridSettings, Theory
 from corecrown.workflows.record import StepFolder, StepOutput
 from corecrown.workflows.vasp.base import VaspMaker, files_in, mesh_edges
 from corecrown.workflows.vasp.inputs import GGA_TAG, VaspInput, make_input, mesh_of
@@ -27,7 +27,11 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass
 class HybridMaker(VaspMaker):
-    """HSE06 on the mesh, and at k-points of zero weight: the named points, or the path that the settings name."""
+    """HSE06 on the mesh, and at k-points of zero weight: the named points, or the path that the settings name.
+
+    HSE06 is built on PBE, whatever the functional of the other steps. VASP sums exact exchange over its whole mesh, so
+    ``q_mesh`` of the settings is not used.
+    """
 
     settings: HybridSettings
     name: str = "hybrid"
@@ -36,7 +40,7 @@ class HybridMaker(VaspMaker):
     @property
     def level(self) -> Theory:
         """The level of theory of this step."""
-        return self.theory.model_copy(update={"hybrid": "HSE06"})
+        return self.theory.model_copy(update={"functional": Functional.PBE, "hybrid": "HSE06"})
 
     def inputs(self, structure: Structure) -> VaspInput:
         """Return the input of the hybrid run, and of the run without exact exchange that it starts from."""
@@ -55,7 +59,7 @@ class HybridMaker(VaspMaker):
             "LHFCALC": None,
             "HFSCREEN": None,
             "PRECFOCK": None,
-            "GGA": GGA_TAG[self.theory.functional],
+            "GGA": GGA_TAG[self.level.functional],
             "LWAVE": True,
         }
         return replace(made, before=before)

@@ -157,7 +157,7 @@ class SpinOrbitMaker(ScfMaker):
     @property
     def level(self) -> Theory:
         """The level of theory of this step."""
-        return self.theory.model_copy(update={"spin_orbit": True})
+        return self.theory.model_copy(update={"spin_orbit": True, "hybrid": None})
 
 
 @dataclass

@@ -25,6 +25,7 @@ __all__ = [
     "edge_character_of",
     "parse_vasprun",
     "read_core_count",
+    "read_elapsed_s",
     "read_run",
     "version_tuple",
 ]
@@ -87,6 +88,7 @@ class VaspRun:
     ionic_steps: int
     stress_kbar: FloatArray | None
     incar: dict[str, Any] = field(repr=False)
+    potcar_titles: tuple[str, ...] = ()
     projections: FloatArray | None = field(default=None, repr=False)
 
     @property
@@ -193,6 +195,7 @@ def parse_vasprun(run: Vasprun) -> VaspRun:
         ionic_steps=len(run.ionic_steps),
         stress_kbar=None if stress is None else np.array(stress, dtype=float),
         incar={str(tag): value for tag, value in dict(run.incar).items()},
+        potcar_titles=tuple(str(title).strip() for title in run.potcar_symbols),
         projections=None if not projected else _projections(projected, spins, levels),
     )
 
@@ -284,11 +287,20 @@ def version_tuple(version: str) -> tuple[int, int]:
 
 def read_core_count(folder: Path) -> int:
     """Return on how many cores a run says it ran; 1 where its OUTCAR does not say."""
+    match = re.search(r"running on\s+(\d+)\s+(?:total cores|nodes|mpi-ranks)", _outcar(folder)[:20_000], re.IGNORECASE)
+    return int(match.group(1)) if match else 1
+
+
+def read_elapsed_s(folder: Path) -> float | None:
+    """Return how long a run says it took, s, or None where its OUTCAR does not say."""
+    match = re.search(r"Elapsed time \(sec\):\s+([\d.]+)", _outcar(folder)[-20_000:])
+    return float(match.group(1)) if match else None
+
+
+def _outcar(folder: Path) -> str:
     for name in ("OUTCAR", "OUTCAR.gz"):
         path = folder / name
         if path.is_file():
             with zopen(path, "rt", errors="replace") as stream:
-                head = str(stream.read(20_000))
-            match = re.search(r"running on\s+(\d+)\s+(?:total cores|nodes|mpi-ranks)", head, re.IGNORECASE)
-            return int(match.group(1)) if match else 1
-    return 1
+                return str(stream.read())
+    return ""
