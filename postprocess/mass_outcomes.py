@@ -1,11 +1,13 @@
 """What a stencil says about an edge: a tensor, the mean of two spins, masses by direction, or where to look next."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from corecrown.errors import InputError
-from corecrown.postprocess.mass_edge import EdgeGroup, EdgeNature
+from corecrown.postprocess.mass_edge import EdgeGroup, EdgeNature, follow_bands
 from corecrown.postprocess.mass_fit import (
     BOHR_ANGSTROM,
     HARTREE_EV,
@@ -233,13 +235,20 @@ def fit_spin_pair(edge: StencilEdge, limit_ev: float) -> StencilOutcome:
     return edge.elsewhere(reason, offset, tensor, min(edge.gap_ev, 4 * float(depths[deepest])))
 
 
-def split_edge(edge: StencilEdge) -> StencilOutcome:
-    """Give masses band by band along directions, for bands that are degenerate at the extremum and part from there."""
+def split_edge(edge: StencilEdge, projections: npt.NDArray[Any] | None = None) -> StencilOutcome:
+    """Give masses band by band along directions, for bands that are degenerate at the extremum and part from there.
+
+    Along each direction bands keep their rank in energy, or are followed by ``projections`` (n_kpoints, n_bands,
+    n_orbitals) from the inner radius. Where both steps see another curvature, as across a crossing, there is no mass.
+    """
     stencil, carrier = edge.stencil, edge.carrier
+    energies = edge.energies if projections is None else _followed(edge, projections)
     directional: dict[int, list[DirectionalMass]] = {}
+    lost = []
     for band in edge.group.bands:
-        rows = directional_curvatures(stencil, edge.energies[:, band], carrier)
+        rows = directional_curvatures(stencil, energies[:, band], carrier)
         directional[band] = [row for row in rows if _is_parabola(row)]
+        lost += [f"band {band} along {direction_text(row.direction)}" for row in rows if not _is_parabola(row)]
     low, high = min(edge.group.bands), max(edge.group.bands)
     partings = np.ptp(edge.energies[:, low : high + 1], axis=1)
     growth = partings[stencil.radius_indices(2)].mean() / max(partings[stencil.radius_indices(1)].mean(), 1e-12)
@@ -255,8 +264,32 @@ def split_edge(edge: StencilEdge) -> StencilOutcome:
         if direction_text(row.direction) in ("x", "y", "z") and row.extrapolated != 0
     ]
     mass = _with_axes(edge.unknown(reason), stencil, directional[edge.group.bands[0]])
-    notes = [*mass.notes, "masses in m0: " + ", ".join(texts)] if texts else list(mass.notes)
+    notes = list(mass.notes)
+    if texts:
+        notes.append("masses in m0: " + ", ".join(texts))
+    if lost:
+        notes.append("could not be followed from the inner to the outer step: " + ", ".join(lost))
     return edge.outcome(mass.model_copy(update={"notes": notes}), directional=directional)
+
+
+def _followed(edge: StencilEdge, projections: npt.NDArray[Any]) -> FloatArray:
+    """Reorder the bands at every k-point of a direction as they stand at its inner radius; the lost keep their rank."""
+    if projections.shape[:2] != edge.energies.shape:
+        raise InputError(
+            f"projections: shape {projections.shape} does not begin with {edge.energies.shape}",
+            "one row of orbitals for each k-point and band of the stencil",
+        )
+    stencil, followed = edge.stencil, edge.energies.copy()
+    for index in range(len(stencil.directions)):
+        inner = stencil.index_of(index, 1)
+        for radius in (-2, -1, 2):
+            position = stencil.index_of(index, radius)
+            if inner is None or position is None:
+                continue
+            order = follow_bands(projections[[inner, position]])[1]
+            known = order >= 0
+            followed[position, known] = edge.energies[position, order[known]]
+    return followed
 
 
 def _is_parabola(row: DirectionalMass) -> bool:

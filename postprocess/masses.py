@@ -1,11 +1,15 @@
 """Effective-mass tensors from energies on a stencil: what they are, and whether they can be trusted.
 
-From bands to masses: :func:`refine_extremum` finds the edge, :func:`plan_stencil` says what to compute there,
-:func:`mass_from_stencil` fits it and says where to go on if that did not suffice. See docs/masses.md.
+From bands to masses: :func:`plan_edge` finds the edge and says what to compute there, :func:`mass_from_stencil` fits it
+and says where to go on if that did not suffice. See docs/masses.md.
 """
 
+from dataclasses import dataclass
+
+import numpy as np
 import numpy.typing as npt
 
+from corecrown.errors import InputError
 from corecrown.postprocess.mass_edge import (
     EdgeGroup,
     EdgeNature,
@@ -17,12 +21,14 @@ from corecrown.postprocess.mass_extremum import ExtremumEstimate, SearchState, r
 from corecrown.postprocess.mass_fit import (
     Carrier,
     TensorFit,
+    as_kpoints,
     fit_kane,
     fit_mass_tensor,
     reciprocal_lattice_inv_bohr,
 )
 from corecrown.postprocess.mass_outcomes import StencilEdge, StencilOutcome, fit_edge, fit_spin_pair, split_edge
 from corecrown.postprocess.mass_stencil import (
+    DEFAULT_MASS,
     DirectionalMass,
     Stencil,
     combine_stencils,
@@ -32,12 +38,14 @@ from corecrown.postprocess.mass_stencil import (
     plan_stencil,
 )
 from corecrown.postprocess.mass_tensors import mass_along, mass_tensor, unknown_mass
+from corecrown.postprocess.results import MassTensor
 
 __all__ = [
     "Carrier",
     "DirectionalMass",
     "EdgeGroup",
     "EdgeNature",
+    "EdgePlan",
     "ExtremumEstimate",
     "SearchState",
     "Stencil",
@@ -53,11 +61,93 @@ __all__ = [
     "mass_along",
     "mass_from_stencil",
     "mass_tensor",
+    "plan_edge",
     "plan_stencil",
     "reciprocal_lattice_inv_bohr",
     "refine_extremum",
     "unknown_mass",
 ]
+
+
+NEAR_INVARIANT_INV_BOHR = 1e-3
+"""A guess this near to a k-point that is its own mirror image is put there: symmetry makes that point stationary."""
+
+
+@dataclass(frozen=True)
+class EdgePlan:
+    """What to compute for the mass of one edge.
+
+    Attributes
+    ----------
+    stencil
+        The k-points, or ``None`` where the edge was refused.
+    refused
+        The result to report in that case: no numbers, and the reason; else ``None``.
+    estimate
+        Where the search thinks the extremum is.
+    """
+
+    stencil: Stencil | None
+    refused: MassTensor | None
+    estimate: ExtremumEstimate
+
+
+def plan_edge(
+    kpoints: npt.ArrayLike,
+    energies_ev: npt.ArrayLike,
+    reciprocal_lattice: npt.ArrayLike,
+    band_index: int,
+    carrier: Carrier,
+    *,
+    mass_guess: float | tuple[float, float, float] = DEFAULT_MASS,
+    time_reversal: bool = True,
+) -> EdgePlan:
+    """Find an edge among k-points already computed and lay a stencil there.
+
+    Parameters
+    ----------
+    kpoints
+        Shape (n, 3), fractional: the points of the path and of the uniform mesh together.
+    energies_ev
+        Shape (n, n_bands), eV, one spin channel; bands are sorted here.
+    reciprocal_lattice
+        Shape (3, 3), one vector a row, 1/bohr, with 2π.
+    band_index
+        0-based index of the highest valence band (hole) or the lowest conduction band (electron).
+    carrier
+        Electron or hole.
+    mass_guess, time_reversal
+        As for :func:`plan_stencil`.
+
+    Raises
+    ------
+    InputError
+        If shapes differ, numbers are not finite, or there is no such band.
+    """
+    points = as_kpoints(kpoints, "kpoints")
+    energies = as_band_energies(energies_ev, len(points), "energies_ev")
+    if not 0 <= band_index < energies.shape[1]:
+        raise InputError(f"band_index: there is no band {band_index} among {energies.shape[1]}", "compute empty bands")
+    lattice = np.asarray(reciprocal_lattice, dtype=float)
+    estimate = refine_extremum(
+        points, energies[:, band_index], lattice, carrier, time_reversal=time_reversal, extend=True
+    )
+    if estimate.kpoint is None:
+        return EdgePlan(None, unknown_mass(carrier, estimate.reason, band_index=band_index), estimate)
+    group = edge_group(energies[estimate.best_index], band_index, carrier)
+    invariant = np.round(2 * estimate.kpoint) / 2
+    near = time_reversal and np.linalg.norm((estimate.kpoint - invariant) @ lattice) < NEAR_INVARIANT_INV_BOHR
+    try:
+        stencil = plan_stencil(
+            lattice,
+            invariant if near else estimate.kpoint,
+            group.nearest_band_gap_ev,
+            mass_guess=mass_guess,
+            time_reversal=time_reversal,
+        )
+    except InputError as error:
+        return EdgePlan(None, unknown_mass(carrier, error.message, band_index=band_index), estimate)
+    return EdgePlan(stencil, None, estimate)
 
 
 def mass_from_stencil(
@@ -68,6 +158,7 @@ def mass_from_stencil(
     *,
     spin_orbit: bool = False,
     rashba_limit_ev: float = 1e-3,
+    projections: npt.ArrayLike | None = None,
 ) -> StencilOutcome:
     """Fit the mass tensor of a band edge on its stencil.
 
@@ -88,6 +179,9 @@ def mass_from_stencil(
         and the search goes on there.
     rashba_limit_ev
         See above.
+    projections
+        Shape (n_kpoints, n_bands, n_orbitals), in the order of the *sorted* bands: degenerate bands are then followed
+        from the inner to the outer radius by how alike their states are, instead of by rank.
 
     Raises
     ------
@@ -104,4 +198,4 @@ def mass_from_stencil(
         return fit_edge(edge)
     if spin_orbit and stencil.mirrored and len(group.bands) == 2:
         return fit_spin_pair(edge, rashba_limit_ev)
-    return split_edge(edge)
+    return split_edge(edge, None if projections is None else np.asarray(projections))

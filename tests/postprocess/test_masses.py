@@ -18,6 +18,7 @@ from corecrown.postprocess.masses import (
     mass_along,
     mass_from_stencil,
     mass_tensor,
+    plan_edge,
     plan_stencil,
 )
 from corecrown.postprocess.results import MassTensor
@@ -178,6 +179,27 @@ def test_degenerate_warped_edge_has_masses_by_direction_only():
         found = {tuple(np.round(row.direction, 3)): row.extrapolated for row in outcome.directional[band]}
         assert found[1, 0, 0] == pytest.approx(A + sign * B, rel=1e-3)
         assert found[0.707, 0.707, 0] == pytest.approx(A + sign * np.sqrt(B**2 + C**2 / 4), rel=1e-3)
+
+
+def test_degenerate_bands_that_cross_are_followed_by_projections_or_refused():
+    stencil = plan_stencil(PBNM, GAMMA, 1.0, mass_guess=0.15)
+    k = np.array(stencil.kpoints) @ PBNM
+    k2 = (k**2).sum(axis=1)
+    # a parabola, and a band that starts heavier and overtakes it between the two steps
+    light = parabola(k, np.eye(3) * 6.0)
+    steep = HARTREE * 0.5 * 5.5 * k2 * (1 + 0.05 * k2 / k2[1])
+    crossing = np.column_stack([light, steep])
+    assert light[1] > steep[1]
+    assert light[10] < steep[10]
+    rank = np.argsort(crossing, axis=1)
+    states = np.eye(2)[rank]
+    energies = np.hstack([np.sort(crossing, axis=1), np.full((len(k), 1), 2.0)])
+    projections = np.concatenate([states, np.full((len(k), 1, 2), 0.6)], axis=1)
+    followed = mass_from_stencil(stencil, energies, 0, Carrier.ELECTRON, projections=projections)
+    inverse = sorted(rows[0].extrapolated for rows in followed.directional.values())
+    assert inverse == pytest.approx([5.5, 6.0], rel=1e-3)
+    with pytest.raises(InputError, match="projections"):
+        mass_from_stencil(stencil, energies, 0, Carrier.ELECTRON, projections=projections[:4])
 
 
 def test_single_warped_band_is_not_taken_for_a_tensor():
@@ -346,3 +368,49 @@ def test_mass_along_a_direction():
     assert mass_along(MassTensor(), (1, 0, 0)) is None
     with pytest.raises(InputError):
         mass_along(mass, (0, 0, 0))
+
+
+def lines_and_mesh():
+    lines = [np.outer(np.linspace(0, 0.5, 12), axis) for axis in np.eye(3)]
+    axes = [np.arange(n) / n for n in (4, 4, 3)]
+    return np.vstack([*lines, np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)])
+
+
+def folded(kpoints):
+    """Cartesian k-points of the first zone."""
+    return (kpoints - np.round(kpoints)) @ PBNM
+
+
+def test_from_a_path_and_a_mesh_to_a_tensor():
+    expected = tilted(MASSES)
+    kpoints = lines_and_mesh()
+    energies = np.column_stack([np.full(len(kpoints), -2.0), kane(folded(kpoints), expected, 0.3)])
+    plan = plan_edge(kpoints, energies, PBNM, 1, Carrier.ELECTRON)
+    assert plan.stencil.centre == GAMMA
+    assert len(plan.stencil.kpoints) == 19
+    outcome = search(plan.stencil, 1, Carrier.ELECTRON, far_below, lambda k: kane(k, expected, 0.3))
+    assert outcome.mass.principal == pytest.approx(MASSES, rel=1e-3)
+
+
+def test_from_a_coarse_path_to_a_rashba_split_edge():
+    masses, alpha = (0.15, 0.12, 0.3), 1.2
+
+    def pair(k):
+        return rashba(k, masses, alpha, 0.5)
+
+    kpoints = lines_and_mesh()
+    plan = plan_edge(kpoints, pair(folded(kpoints)), PBNM, 0, Carrier.ELECTRON)
+    outcome = search(plan.stencil, 0, Carrier.ELECTRON, pair, spin_orbit=True)
+    assert abs(outcome.mass.extremum_kpoint[0]) * PBNM[0, 0] == pytest.approx(0.15 * alpha / HARTREE, rel=1e-3)
+
+
+def test_an_edge_that_cannot_be_planned_has_a_reason():
+    kpoints = lines_and_mesh()
+    band = parabola(folded(kpoints), np.eye(3) * 5)
+    close = plan_edge(kpoints, np.column_stack([band, band + 1.2e-3]), PBNM, 0, Carrier.ELECTRON)
+    assert close.stencil is None
+    assert "noise" in close.refused.notes[0]
+    lone = plan_edge(kpoints[:1], band[:1, None], PBNM, 0, Carrier.ELECTRON)
+    assert "only one k-point" in lone.refused.notes[0]
+    with pytest.raises(InputError, match="no band 4"):
+        plan_edge(kpoints, band[:, None], PBNM, 4, Carrier.ELECTRON)
