@@ -16,6 +16,9 @@ _HOME = {
     "platelet": "platelets",
     "slab": "platelets",
     "ensemble": "ensembles",
+    "prerelax": "prerelax",
+    "describe": "substitution",
+    "draw_cell": "picture",
     "read_structure": "files",
     "write_structure": "files",
 }

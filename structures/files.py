@@ -18,7 +18,14 @@ from corecrown.errors import InputError
 from corecrown.structures.crystals import read_cif
 from corecrown.structures.groups import label_groups
 
-__all__ = ["READ_SUFFIXES", "WRITE_SUFFIXES", "read_structure", "write_structure"]
+__all__ = [
+    "READ_SUFFIXES",
+    "WRITE_SUFFIXES",
+    "check_writable",
+    "find_structure",
+    "read_structure",
+    "write_structure",
+]
 
 READ_SUFFIXES = (".cif", ".vasp", ".poscar", ".contcar", ".xyz", ".extxyz", ".xsf", ".pwi", ".json")
 WRITE_SUFFIXES = (".cif", ".vasp", ".xyz", ".extxyz", ".xsf", ".pwi", ".json")
@@ -106,6 +113,72 @@ def _read_text(path: Path, text: str, kind: str) -> Structure:
     return Structure(Lattice(atoms.cell.array), atoms.get_chemical_symbols(), atoms.get_scaled_positions(wrap=False))
 
 
+def find_structure(path: Path | str, read_output: Callable[[Path], Structure]) -> tuple[Structure, Path]:
+    """Read the structure in a file, or the last one in the folder of a calculation.
+
+    Parameters
+    ----------
+    path
+        A structure file, an output file (XML), or a folder.
+    read_output
+        Reads an output file (``vasprun.xml``), or what Quantum ESPRESSO left in a folder.
+
+    Returns
+    -------
+    structure
+        Labelled as :func:`read_structure` does.
+    where
+        The file (or folder) it was read from.
+
+    Raises
+    ------
+    InputError
+        If there is no structure; says what was looked for.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder", "check the path")
+    if path.is_file():
+        is_output = ".xml" in path.name.lower()
+        return (label_groups(read_output(path)) if is_output else read_structure(path)), path
+    finished = path / "CONTCAR"
+    if finished.is_file() and finished.stat().st_size:
+        return read_structure(finished), finished
+    for output in sorted(path.glob("vasprun*.xml*")):
+        return label_groups(read_output(output)), output
+    if _has_espresso_output(path):
+        return label_groups(read_output(path)), path
+    names = ("POSCAR*", "*.vasp", "*.cif", "*.xyz", "*.json")
+    files = [file for pattern in names for file in sorted(path.glob(pattern))]
+    if not files:
+        raise InputError(
+            f"{path}: holds no structure", "looked for CONTCAR, vasprun.xml, Quantum ESPRESSO XML, POSCAR, .cif, .xyz"
+        )
+    return read_structure(files[0]), files[0]
+
+
+def _has_espresso_output(folder: Path) -> bool:
+    names = ("data-file-schema.xml*", "*.save/data-file-schema.xml*", "*.xml*", "*/*.save/data-file-schema.xml*")
+    return any(next(folder.glob(name), None) is not None for name in names)
+
+
+def check_writable(path: Path | str) -> None:
+    """Refuse a file name whose format is not known, before anything is built.
+
+    Raises
+    ------
+    InputError
+        Names the formats.
+    """
+    path = Path(path)
+    kind = _kind(path)
+    if kind not in WRITE_SUFFIXES:
+        raise InputError(
+            f"{path}: {kind or 'a name without a suffix'} is not a structure format that is written",
+            f"one of {', '.join(WRITE_SUFFIXES)}, or a name that begins with POSCAR",
+        )
+
+
 def write_structure(structure: Structure, path: Path | str) -> Path:
     """Write a structure in the format its suffix names.
 
@@ -124,7 +197,7 @@ def write_structure(structure: Structure, path: Path | str) -> Path:
         Where it was written.
     """
     path = Path(path)
-    kind = _kind(path)
+    check_writable(path)
     writers: dict[str, Callable[[Structure, Path], None]] = {
         ".cif": _write_cif,
         ".vasp": _write_poscar,
@@ -134,14 +207,9 @@ def write_structure(structure: Structure, path: Path | str) -> Path:
         ".pwi": _write_pwi,
         ".json": lambda cell, target: _write_text(target, json.dumps(cell.as_dict()) + "\n"),
     }
-    if kind not in writers:
-        raise InputError(
-            f"{path}: {kind or 'a name without a suffix'} is not a structure format that is written",
-            f"one of {', '.join(WRITE_SUFFIXES)}, or a name that begins with POSCAR",
-        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        writers[kind](structure, path)
+        writers[_kind(path)](structure, path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}", "choose another place") from error
     return path
