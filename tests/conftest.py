@@ -4,11 +4,16 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from corecrown.errors import CorecrownError
 from corecrown.settings import get_settings
 
 WITHOUT_ESPRESSO = "WITHOUT_ESPRESSO"
+
+# a shared machine: no test may fail for being slow
+settings.register_profile("corecrown", deadline=None)
+settings.load_profile("corecrown")
 
 
 @pytest.fixture(autouse=True)
