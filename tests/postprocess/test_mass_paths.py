@@ -60,7 +60,7 @@ def test_sumo_by_name_equals_sumo(name, variant):
     ours.sort()
     theirs.sort()
     assert [row[:-1] for row in ours] == [row[:-1] for row in theirs]
-    np.testing.assert_allclose([row[-1] for row in ours], [row[-1] for row in theirs], rtol=1e-7)
+    np.testing.assert_allclose([row[-1] for row in ours], [row[-1] for row in theirs], rtol=1e-10)
 
 
 @pytest.mark.parametrize("name", [name for name in path_cases() if "effmass-ls" in REFERENCE[name]])
