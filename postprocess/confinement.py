@@ -76,9 +76,7 @@ def finite_well_energy(
     if not barrier_ev > 0:
         raise InputError(f"barrier_ev is {barrier_ev}, not above zero", "give the height of the wall in eV")
     if not 0 <= nonparabolicity_per_ev < math.inf:
-        raise InputError(
-            f"nonparabolicity_per_ev is {nonparabolicity_per_ev}", "zero for a parabolic band, or more"
-        )
+        raise InputError(f"nonparabolicity_per_ev is {nonparabolicity_per_ev}", "zero for a parabolic band, or more")
     alpha = nonparabolicity_per_ev
     k_hard = math.pi / width_nm
     if math.isinf(barrier_ev):

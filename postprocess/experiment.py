@@ -114,9 +114,7 @@ class Conditions(_Entry):
     """How it was measured."""
 
     temperature_k: float | None = Field(None, gt=0)
-    modulation_v: float | None = Field(
-        None, ge=0, description="lock-in, peak amplitude; null for a derivative"
-    )
+    modulation_v: float | None = Field(None, ge=0, description="lock-in, peak amplitude; null for a derivative")
     substrate: str | None = None
     monolayers: int | None = Field(None, ge=1)
     tip: str | None = None
@@ -277,9 +275,7 @@ def _explained(path: Path, error: ValidationError) -> InputError:
         allowed = _allowed_keys(first["loc"][:-1])
         hint = f"allowed here: {', '.join(allowed)}" if allowed else "remove it"
         return InputError(f"{path}: field {field}: unknown key", hint)
-    return InputError(
-        f"{path}: field {field}: {first['msg']}", "inputs/experiments/sts-core-crown.yaml is an example"
-    )
+    return InputError(f"{path}: field {field}: {first['msg']}", "inputs/experiments/sts-core-crown.yaml is an example")
 
 
 def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:

@@ -18,9 +18,7 @@ def thermal_width_ev(temperature_k: float) -> float:
     return 2 * math.log(3 + 2 * math.sqrt(2)) * BOLTZMANN_EV * temperature_k
 
 
-def comparison_flags(
-    rows: Sequence[ComparisonRow], reference: CellResult | None, experiment: Experiment
-) -> list[str]:
+def comparison_flags(rows: Sequence[ComparisonRow], reference: CellResult | None, experiment: Experiment) -> list[str]:
     """Return what to keep in mind when the rows are read, most general first."""
     return [
         *_about_measurement(experiment),
@@ -126,9 +124,7 @@ def _ups_of(place: str, experiment: Experiment) -> Ups | None:
     return experiment.ups[named[-1]] if named else None
 
 
-def _about_cells(
-    rows: Sequence[ComparisonRow], reference: CellResult | None, experiment: Experiment
-) -> Iterator[str]:
+def _about_cells(rows: Sequence[ComparisonRow], reference: CellResult | None, experiment: Experiment) -> Iterator[str]:
     if experiment.conditions.monolayers is not None:
         yield (
             f"the computed cells are bulk, the platelets are {experiment.conditions.monolayers} monolayers "
@@ -151,8 +147,7 @@ def _about_cells(
     computed = experiment.computed
     if computed is not None and computed.functional is None and computed.gaps_ev:
         yield (
-            "the source does not state the functional of its own calculation: its gaps are no target, its "
-            "shifts may be"
+            "the source does not state the functional of its own calculation: its gaps are no target, its shifts may be"
         )
 
 

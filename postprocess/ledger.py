@@ -86,14 +86,8 @@ def _bulk(cell: CellResult) -> LedgerRow:
             notes=["one level of theory only: no range"],
         )
     if best is None:
-        return LedgerRow(
-            term="bulk gap", value_ev=None, source=cell.label, notes=["the cell has no computed gap"]
-        )
-    notes = (
-        ["range: all levels of theory computed for this cell"]
-        if len(known) > 1
-        else ["one level only: no range"]
-    )
+        return LedgerRow(term="bulk gap", value_ev=None, source=cell.label, notes=["the cell has no computed gap"])
+    notes = ["range: all levels of theory computed for this cell"] if len(known) > 1 else ["one level only: no range"]
     if not (_is_hybrid(best.functional) and best.spin_orbit):
         notes.append("not a hybrid with spin-orbit coupling, so this gap may be off by an electronvolt")
     return LedgerRow(
@@ -153,9 +147,7 @@ def _confinement(cell: CellResult, experiment: Experiment, bulk_gap: float | Non
         value_ev=gap_change(barrier.value),
         low_ev=gap_change(barrier.low if barrier.low is not None else barrier.value),
         high_ev=gap_change(barrier.high if barrier.high is not None else math.inf, parabolic=True),
-        source=(
-            f"finite well of {width:.2f} nm, masses across it {kind}: {values}; barrier {barrier.value:g} eV"
-        ),
+        source=(f"finite well of {width:.2f} nm, masses across it {kind}: {values}; barrier {barrier.value:g} eV"),
         notes=notes,
     )
 
@@ -167,9 +159,7 @@ def _self_energy(cell: CellResult, experiment: Experiment) -> LedgerRow:
     if width is None or inside is None or outside is None:
         notes = ["thickness or a permittivity is not given"]
         return LedgerRow(term=term, value_ev=None, source="image charges of a slab", notes=notes)
-    corners = [
-        2 * slab_self_energy(width, a, b, b) for a, b in itertools.product(_span(inside), _span(outside))
-    ]
+    corners = [2 * slab_self_energy(width, a, b, b) for a, b in itertools.product(_span(inside), _span(outside))]
     value = None
     if inside.value is not None and outside.value is not None:
         value = 2 * slab_self_energy(width, inside.value, outside.value, outside.value)
@@ -189,9 +179,7 @@ def _image(cell: CellResult, experiment: Experiment) -> LedgerRow:
     model = experiment.model
     inside, outside, ligand = model.permittivity_inside, model.permittivity_outside, model.ligand_nm
     if substrate is None:
-        return LedgerRow(
-            term=term, value_ev=None, source="no substrate is given", notes=["nothing to estimate"]
-        )
+        return LedgerRow(term=term, value_ev=None, source="no substrate is given", notes=["nothing to estimate"])
     if width is None or inside is None or outside is None or ligand is None:
         notes = ["thickness, a permittivity or the distance to the metal is not given"]
         return LedgerRow(term=term, value_ev=None, source="image charges of a slab", notes=notes)
@@ -222,21 +210,12 @@ def _junction(cell: CellResult, experiment: Experiment, place: Place | None) -> 
     gap = place.gap if place else None
     static, distance, ligand = model.permittivity_static, model.tip_distance_nm, model.ligand_nm
     outside = model.permittivity_outside
-    if (
-        width is None
-        or gap is None
-        or static is None
-        or distance is None
-        or ligand is None
-        or outside is None
-    ):
+    if width is None or gap is None or static is None or distance is None or ligand is None or outside is None:
         notes = ["a measured gap, a thickness or a parameter of the junction is not given"]
         return LedgerRow(term=term, value_ev=None, source="one-dimensional stack of dielectrics", notes=notes)
     layer = outside.value if outside.value is not None else 1.0
     fractions = [
-        bias_fraction(
-            tip_distance_nm=s, width_nm=width, permittivity=eps, layer_nm=lig, layer_permittivity=layer
-        )
+        bias_fraction(tip_distance_nm=s, width_nm=width, permittivity=eps, layer_nm=lig, layer_permittivity=layer)
         for s, eps, lig in itertools.product(_span(distance), _span(static), _span(ligand))
     ]
     if not fractions:
@@ -270,16 +249,12 @@ def _peak(place: Place | None) -> LedgerRow:
             source="positive: a peak lies outside the onset",
             notes=["the onset was not given beside the peak: no value and no upper end"],
         )
-    return LedgerRow(
-        term=term, value_ev=place.gap - place.onset_gap_ev, source="measured: peak gap less onset gap"
-    )
+    return LedgerRow(term=term, value_ev=place.gap - place.onset_gap_ev, source="measured: peak gap less onset gap")
 
 
 def _sum(terms: list[LedgerRow]) -> LedgerRow:
     if terms[0].value_ev is None:
-        return LedgerRow(
-            term="sum", value_ev=None, source="terms above", notes=["without a bulk gap there is no sum"]
-        )
+        return LedgerRow(term="sum", value_ev=None, source="terms above", notes=["without a bulk gap there is no sum"])
     valued = [row for row in terms if row.value_ev is not None]
     low = sum(_first_known(row.low_ev, row.value_ev) for row in terms)
     high = sum(_first_known(row.high_ev, row.value_ev) for row in terms)
@@ -315,18 +290,12 @@ def _measured(place: Place | None) -> LedgerRow:
 def _remainder(measured: LedgerRow, total: LedgerRow) -> LedgerRow:
     term = "measured less sum"
     if measured.value_ev is None or total.value_ev is None:
-        return LedgerRow(
-            term=term, value_ev=None, source="measured STS gap, sum", notes=["one of the two is missing"]
-        )
+        return LedgerRow(term=term, value_ev=None, source="measured STS gap, sum", notes=["one of the two is missing"])
     return LedgerRow(
         term=term,
         value_ev=measured.value_ev - total.value_ev,
-        low_ev=None
-        if total.high_ev is None
-        else _first_known(measured.low_ev, measured.value_ev) - total.high_ev,
-        high_ev=None
-        if total.low_ev is None
-        else _first_known(measured.high_ev, measured.value_ev) - total.low_ev,
+        low_ev=None if total.high_ev is None else _first_known(measured.low_ev, measured.value_ev) - total.high_ev,
+        high_ev=None if total.low_ev is None else _first_known(measured.high_ev, measured.value_ev) - total.low_ev,
         source="what the terms leave unexplained; zero inside the range means nothing is",
     )
 
@@ -334,9 +303,7 @@ def _remainder(measured: LedgerRow, total: LedgerRow) -> LedgerRow:
 def _beside(total: LedgerRow, experiment: Experiment) -> list[LedgerRow]:
     """Return the rows that are not in the sum: optical gap and measured bulk gap."""
     optical, model = experiment.optical, experiment.model
-    binding = (
-        optical.exciton_binding_ev if optical and optical.exciton_binding_ev else model.exciton_binding_ev
-    )
+    binding = optical.exciton_binding_ev if optical and optical.exciton_binding_ev else model.exciton_binding_ev
     known = binding is not None and binding.value is not None and total.value_ev is not None
     rows = [
         LedgerRow(

@@ -34,9 +34,7 @@ def shift_uncertainty(
         half = (max(by_level.values()) - min(by_level.values())) / 2
         parts.append(half)
         shown = ", ".join(f"{name} {value:+.3f}" for name, value in by_level.items())
-        notes.append(
-            f"shift uncertainty: half the range over levels of theory, {half:.3f} eV (shifts: {shown} eV)"
-        )
+        notes.append(f"shift uncertainty: half the range over levels of theory, {half:.3f} eV (shifts: {shown} eV)")
     if gap_uncertainty_ev is not None:
         parts.append(2**0.5 * gap_uncertainty_ev)
         notes.append(
@@ -45,9 +43,7 @@ def shift_uncertainty(
             f"√2 of it on a shift"
         )
     if not parts:
-        return None, [
-            "no shift uncertainty: one gap source, one level of theory, and no tolerance of the protocol"
-        ]
+        return None, ["no shift uncertainty: one gap source, one level of theory, and no tolerance of the protocol"]
     if gap_uncertainty_ev is None:
         notes.append("shift uncertainty: cutoff and relaxation are not in it")
     return sum(part**2 for part in parts) ** 0.5, notes
@@ -74,9 +70,7 @@ def split_shifts(
         steps = [b - a if a is not None and b is not None else None for a, b in itertools.pairwise(gaps)]
         uncertainty, notes = shift_uncertainty(cell, reference, gap_uncertainty_ev)
         if strained is None:
-            notes.append(
-                f"no cell {reference.label}-strained in the lattice of {cell.label}: strain not told apart"
-            )
+            notes.append(f"no cell {reference.label}-strained in the lattice of {cell.label}: strain not told apart")
         notes += [
             f"{c.label}: {why_no_gap(c)}"
             for c in (reference, strained, framework, cell)
@@ -130,11 +124,7 @@ def level_text(cell: CellResult) -> str | None:
         if settings.encut_ev is not None
         else "cutoff not recorded"
     )
-    mesh = (
-        "×".join(str(n) for n in settings.kpoint_mesh) + " mesh"
-        if settings.kpoint_mesh
-        else "mesh not recorded"
-    )
+    mesh = "×".join(str(n) for n in settings.kpoint_mesh) + " mesh" if settings.kpoint_mesh else "mesh not recorded"
     spin = "spin-orbit" if settings.spin_orbit else "no spin-orbit"
     return f"{settings.functional}, {spin}, {cutoff}, {mesh}, gap from {cell.edges.source}"
 
@@ -145,10 +135,7 @@ def level_differs(cell: CellResult, reference: CellResult) -> str | None:
     if mine is None or theirs is None:
         return "settings not recorded"
     if (mine.functional, mine.spin_orbit) != (theirs.functional, theirs.spin_orbit):
-        return (
-            f"functional {mine.functional}/{theirs.functional}, "
-            f"spin-orbit {mine.spin_orbit}/{theirs.spin_orbit}"
-        )
+        return f"functional {mine.functional}/{theirs.functional}, spin-orbit {mine.spin_orbit}/{theirs.spin_orbit}"
     for name in ("cutoff_wfc_ry", "encut_ev"):
         if getattr(mine, name) != getattr(theirs, name):
             return f"{name} {getattr(mine, name)}/{getattr(theirs, name)}"

@@ -81,7 +81,8 @@ def read_grid(path: Path, content: bytes) -> list[Sweep]:
     n_read = min(total, len(body) // (4 * size))
     if n_read == 0:
         raise InputError(f"{path}: not one complete spectrum in it", "the grid was aborted: leave it out")
-    values = np.frombuffer(body, dtype=">f4", count=n_read * size).reshape(n_read, size).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # signalling NaNs of a damaged file are refused further down
+        values = np.frombuffer(body, dtype=">f4", count=n_read * size).reshape(n_read, size).astype(np.float64)
     columns = [parse_column(name) for name in names]
     ends = None
     if not any(column.signal is Signal.BIAS for column in columns):

@@ -280,7 +280,8 @@ def normalised_conductance(bias_v: Array, current_a: Array, didv: Array, broaden
     smooth = np.array([np.convolve(row, kernel, mode="full")[len(reach) // 2 :][: len(bias_v)] for row in rows])
     broad = np.abs(smooth / weight)
     floor = 1e-3 * broad.max(axis=-1, keepdims=True)
-    return np.asarray(didv / np.hypot(broad, floor).reshape(np.shape(ratio)), dtype=np.float64)
+    divisor = np.hypot(broad, floor).reshape(np.shape(ratio))
+    return np.asarray(np.where(divisor > 0, didv, 0.0) / np.where(divisor > 0, divisor, 1.0), dtype=np.float64)
 
 
 def modulation_width_ev(modulation_v: float) -> float:

@@ -69,9 +69,8 @@ def parse_rows(path: Path, rows: list[str], lines: list[int], delimiter: str | N
     for row, line in zip(fields, lines, strict=True):
         if len(row) != width:
             raise InputError(f"{path}:{line}: {len(row)} columns, not {width}", "check the row")
-    comma = delimiter != "," and any("," in field for field in fields[0])
     flat = [field for row in fields for field in row]
-    if comma:
+    if delimiter != "," and any("," in row for row in rows):
         flat = [field.replace(",", ".") for field in flat]
     text = "".join(flat)
     if text.isascii() and "_" not in text:
