@@ -1,7 +1,7 @@
 """``corecrown bands`` and ``corecrown pdos``: the same analysis on folders that someone else made."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,7 +29,7 @@ def bands(path: Run, figure: Figure = None, as_json: AsJson = False, verbose: Ve
         found.bands, "bands" if found.on_lines else "mesh", found.n_electrons, spin_orbit=found.spin_orbit
     )
     if figure is not None:
-        _draw_bands(found.bands, edges, found.on_lines, figure)
+        _draw_bands(found, edges, figure)
     document = {
         "edges": edges.model_dump(mode="json"),
         "n_kpoints": len(found.bands.kpoints),
@@ -83,21 +83,21 @@ def pdos(path: Run, figure: Figure = None, as_json: AsJson = False, verbose: Ver
         print_table(f"{path}: {name}", ("orbital", "share"), [(orbital, f"{share:.3f}") for orbital, share in shares])
 
 
-def _draw_bands(structure: object, edges: object, on_lines: bool, figure: Path) -> None:
+def _draw_bands(found: Any, edges: Any, figure: Path) -> None:
     from corecrown.errors import InputError
     from corecrown.postprocess.plots import plot_bands
 
-    if not on_lines:
+    if not found.on_lines:
         raise InputError("--figure: the k-points of this run are a mesh, not lines", "give the folder of a bands run")
-    _save(plot_bands(structure, edges), figure)
+    _save(plot_bands(found.bands, edges), figure)
 
 
-def _save(drawn: object, figure: Path) -> None:
+def _save(drawn: Any, figure: Path) -> None:
     from corecrown.errors import InputError
 
     if figure.suffix not in {".pdf", ".png", ".svg"}:
         raise InputError(f"--figure {figure}: format {figure.suffix!r} is not known", "use .pdf, .png or .svg")
-    drawn.savefig(figure)  # type: ignore[attr-defined]
+    drawn.savefig(figure)
 
 
 def _value(value: float | None) -> str:
