@@ -310,12 +310,19 @@ def _with_axes(mass: MassTensor, stencil: Stencil, rows: list[DirectionalMass]) 
 
 
 def _mass_guess(inverse_mass: FloatArray, stencil: Stencil) -> tuple[float, float, float]:
-    """Return masses along x, y, z to plan with: measured ones where they make sense, else those planned with."""
+    """Return masses along x, y, z to plan with: measured ones where they make sense, else those planned with.
+
+    With steps from the masses along the axes the energy changes more along a diagonal if the tensor is tilted, at most
+    twice as much; the masses are made smaller by as much.
+    """
     planned = 2 * np.array(stencil.steps_inv_bohr) ** 2 * HARTREE_EV / stencil.energy_limit_ev
     measured = np.diag(inverse_mass)
     usable = measured > 0
     masses = np.where(usable, 1 / np.where(usable, measured, 1.0), planned)
-    return as_vector(np.clip(masses, 0.01, 5.0))
+    masses = np.clip(masses, 0.01, 5.0)
+    directions = np.array(stencil.directions) * np.sqrt(masses)
+    tilt = float(np.einsum("ni,ij,nj->n", directions, inverse_mass, directions).max())
+    return as_vector(masses / np.clip(tilt, 1.0, 2.0))
 
 
 def _nonparabolicity(stencil: Stencil, band: FloatArray, fit: TensorFit, carrier: Carrier) -> float | None:

@@ -234,6 +234,19 @@ def test_a_neighbouring_band_makes_the_search_shrink_the_step():
     assert outcome.energy_change_ev <= 0.1 * 0.02 * 1.05
 
 
+def test_a_tilted_tensor_beside_another_band_converges():
+    expected = tilted((0.08, 0.2, 1.0), (0.8, 0.7, 0.4))
+
+    def near(k):
+        return 0.06 + parabola(k, expected / 2)
+
+    outcome = search(
+        plan_stencil(PBNM, GAMMA, 0.06, mass_guess=0.3), 0, Carrier.ELECTRON, lambda k: parabola(k, expected), near
+    )
+    assert outcome.mass.converged
+    assert outcome.mass.principal == pytest.approx((0.08, 0.2, 1.0), rel=1e-6)
+
+
 def test_a_band_too_near_to_be_told_apart_is_refused():
     def near(k):
         return 0.0015 + parabola(k, np.eye(3) / 0.15)
