@@ -137,6 +137,9 @@ class PwInput:
         return replace(self, namelists=changed)
 
 
+EIGENVALUE_THRESHOLD_RY = 1e-9
+"""Accuracy of eigenvalues without self-consistency, Ry; pw.x would take 0.1 conv_thr / electrons, far below need."""
+
 _NOT_PHYSICS = {
     "outdir",
     "pseudo_dir",
@@ -152,6 +155,7 @@ _NOT_PHYSICS = {
     "mixing_ndim",
     "electron_maxstep",
     "diagonalization",
+    "diago_thr_init",
     "nstep",
 }
 """How a result is reached or where it is kept, not what it is."""
@@ -311,7 +315,7 @@ def hybrid_input(
         ecutfock=fock,
         exxdiv_treatment="gygi-baldereschi",
         x_gamma_extrapolation=True,
-        **{f"nq{axis}": n for axis, n in enumerate(settings.q_mesh, start=1)},
+        **{f"nqx{axis}": n for axis, n in enumerate(settings.q_mesh, start=1)},
     )
 
 
@@ -330,7 +334,7 @@ def bands_input(
     """Return the input of bands on listed k-points, from the density of an earlier scf."""
     namelists = _namelists("bands", structure, settings, theory, pseudopotentials)
     namelists["control"] |= {"tprnfor": False}
-    namelists["electrons"]["conv_thr"] = min(namelists["electrons"]["conv_thr"], 1e-8)
+    namelists["electrons"]["diago_thr_init"] = EIGENVALUE_THRESHOLD_RY
     return PwInput(structure, namelists, pseudopotentials, kpoints=kpoints)
 
 
@@ -340,7 +344,7 @@ def nscf_input(
     """Return the input of bands on a uniform mesh, from the density of an earlier scf."""
     namelists = _namelists("nscf", structure, settings, theory, pseudopotentials)
     namelists["control"] |= {"tprnfor": False}
-    namelists["electrons"]["conv_thr"] = min(namelists["electrons"]["conv_thr"], 1e-8)
+    namelists["electrons"]["diago_thr_init"] = EIGENVALUE_THRESHOLD_RY
     return PwInput(
         structure, namelists, pseudopotentials, mesh=mesh_of(structure, settings), shift=settings.kpoint_shift
     )
