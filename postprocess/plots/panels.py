@@ -22,6 +22,7 @@ BANDS_MM = 58.0
 PDOS_MM = 40.0
 STRIP_MM = 10.0
 LINE_MM = 4.2
+NAME_MM = 18.5
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def plot_pdos_stack(
             ax.set_ylabel("")
         _share_height([ax for ax, panel in zip(axes, panels, strict=True) if panel.dos is not None])
         figure.supylabel("DOS (1/eV)", fontsize=8)
-        _strip(figure, list(axes), note, columns=4)
+        _strip(figure, list(axes), note)
     return figure
 
 
@@ -113,7 +114,7 @@ def _grid(panels: Sequence[CellPanel], kinds: Sequence[str], window_ev: tuple[fl
                     drawn[kind].append(ax)
         if "pdos" in kinds:
             _share_height(drawn["pdos"])
-        _strip(figure, drawn.get("pdos", []), note, columns=9)
+        _strip(figure, drawn.get("pdos", []), note)
     return figure
 
 
@@ -138,7 +139,7 @@ def _share_height(axes: Sequence[Axes]) -> None:
             ax.set_ylim(0, top)
 
 
-def _strip(figure: Figure, axes: Sequence[Axes], note: str, columns: int) -> None:
+def _strip(figure: Figure, axes: Sequence[Axes], note: str) -> None:
     """Put a strip below the panels: each colour named once for the whole figure, and the note under that."""
     named: dict[str, Any] = {}
     for ax in axes:
@@ -152,7 +153,7 @@ def _strip(figure: Figure, axes: Sequence[Axes], note: str, columns: int) -> Non
         used_mm += 1.0 + LINE_MM * len(lines)
     if named:
         handles = [Patch(facecolor=named[name], label=name) for name in sorted(named, key=stack_place)]
-        columns = min(columns, len(handles))
+        columns = min(int(figure.get_figwidth() * MM_PER_INCH / NAME_MM), len(handles))
         legend = figure.legend(
             handles=handles, loc="lower center", ncols=columns, bbox_to_anchor=(0.5, used_mm / height_mm)
         )
