@@ -10,7 +10,7 @@ from corecrown.postprocess.results import CellResult, ComparisonRow
 
 __all__ = ["comparison_flags", "thermal_width_ev"]
 
-BOLTZMANN_EV = physical_constants["Boltzmann constant in eV/K"][0]
+BOLTZMANN_EV = float(physical_constants["Boltzmann constant in eV/K"][0])
 
 
 def thermal_width_ev(temperature_k: float) -> float:
@@ -43,18 +43,12 @@ def _about_measurement(experiment: Experiment) -> Iterator[str]:
         )
     if any(place.method == "first-peak" and place.prominence is None for place in places):
         yield "edges are first peaks without a stated prominence: trap humps may have been taken for edges"
-    if conditions.set_point_v is not None:
-        for pair, place in zip(experiment.compare, places, strict=True):
-            if (
-                place.vbm_v is not None
-                and place.cbm_v is not None
-                and place.vbm_v < conditions.set_point_v < place.cbm_v
-            ):
-                yield (
-                    f"{pair.place}: the set point ({conditions.set_point_v:g} V) lies inside the gap, where "
-                    "the tip "
-                    "comes nearer than over a conducting place; currents of different places share no scale"
-                )
+    inside = _around_set_point(experiment)
+    if inside:
+        yield (
+            f"{', '.join(inside)}: the set point ({conditions.set_point_v:g} V) lies inside the gap, where the tip "
+            "comes nearer than over a conducting place; currents of different places share no scale"
+        )
     if experiment.traps is not None:
         low, high = experiment.traps.window_v
         yield (
@@ -63,6 +57,19 @@ def _about_measurement(experiment: Experiment) -> Iterator[str]:
             f"({experiment.traps.normalised_by}): with the first peak in place of the tallest it differs by "
             "half"
         )
+
+
+def _around_set_point(experiment: Experiment) -> list[str]:
+    """Return the places whose gap holds the set point."""
+    at = experiment.conditions.set_point_v
+    if at is None:
+        return []
+    named = [(pair.place, experiment.places[pair.place]) for pair in experiment.compare]
+    return [
+        name
+        for name, place in named
+        if place.vbm_v is not None and place.cbm_v is not None and place.vbm_v < at < place.cbm_v
+    ]
 
 
 def _thermal(temperature_k: float, places: Sequence[Place]) -> str:

@@ -259,7 +259,7 @@ def _sum(terms: list[LedgerRow]) -> LedgerRow:
     low = sum(_first_known(row.low_ev, row.value_ev) for row in terms)
     high = sum(_first_known(row.high_ev, row.value_ev) for row in terms)
     left_out = [row.term for row in terms if row.value_ev is None]
-    notes = [f"no value, so only the range counts: {', '.join(left_out)}"] if left_out else []
+    notes = [f"not a full sum: these terms have no value, at most a range: {', '.join(left_out)}"] if left_out else []
     total = sum(row.value_ev for row in valued if row.value_ev is not None)
     return LedgerRow(
         term="sum",
