@@ -180,3 +180,11 @@ def test_a_study_killed_in_the_middle_continues_and_repeats_nothing(tmp_path):
     assert len(list((folder / "cells/cubic/pdos").glob("attempt-*"))) >= 2
     assert [path.name for path in (folder / "cells/cubic/scf").glob("attempt-*")] == ["attempt-001"]
     assert corecrown("study", "rerun", folder, "--cell", "cubic", "--step", "hybrid").returncode == 2
+
+
+@pytest.mark.parametrize("arguments", [["bands", "--nope"], ["bands"], ["nope"], ["study", "run"]])
+def test_a_mistyped_command_is_one_line_and_exit_2(arguments):
+    done = corecrown(*arguments)
+    assert done.returncode == 2
+    assert "unforeseen" not in done.stderr
+    assert done.stderr.startswith("corecrown: ")

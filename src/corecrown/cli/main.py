@@ -4,7 +4,6 @@ import sys
 from importlib import import_module
 from typing import Annotated
 
-import click
 import typer
 
 from corecrown.cli.common import Verbose, fail, state
@@ -13,6 +12,9 @@ from corecrown.errors import CorecrownError
 __all__ = ["app", "main"]
 
 GROUPS = ("doctor", "setup", "build", "study", "report", "analyse", "masses", "sts")
+
+# typer brings its own copy of click in some versions and imports click in others: this is the base of either's errors
+UsageMistake: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 
 app = typer.Typer(
@@ -45,11 +47,7 @@ def _common(
 
 def _register() -> None:
     for name in GROUPS:
-        try:
-            import_module(f"corecrown.cli.{name}").register(app)
-        except ModuleNotFoundError as error:
-            if error.name != f"corecrown.cli.{name}":
-                raise
+        import_module(f"corecrown.cli.{name}").register(app)
 
 
 _register()
@@ -59,14 +57,14 @@ def main() -> None:
     """Run the command line; every foreseen error leaves as one line and a hint, never as a traceback."""
     try:
         app(standalone_mode=False)
-    except click.exceptions.Exit as leave:
+    except typer.Exit as leave:
         raise SystemExit(leave.exit_code) from None
-    except click.exceptions.Abort:
+    except typer.Abort:
         raise SystemExit(130) from None
     except KeyboardInterrupt:
         fail("stopped by you; what was finished stays finished", "the same command again continues", 130)
-    except click.ClickException as error:
-        fail(error.format_message(), "corecrown COMMAND --help shows what is allowed", 2)
+    except UsageMistake as error:
+        fail(str(getattr(error, "message", error)), "corecrown COMMAND --help shows what is allowed", 2)
     except CorecrownError as error:
         if state.verbose:
             raise
