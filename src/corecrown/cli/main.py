@@ -2,7 +2,7 @@
 
 import sys
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -64,7 +64,7 @@ def main() -> None:
     except KeyboardInterrupt:
         fail("stopped by you; what was finished stays finished", "the same command again continues", 130)
     except UsageMistake as error:
-        fail(str(getattr(error, "message", error)), "corecrown COMMAND --help shows what is allowed", 2)
+        fail(cast("Any", error).format_message(), "corecrown COMMAND --help shows what is allowed", 2)
     except CorecrownError as error:
         if state.verbose:
             raise
