@@ -250,7 +250,7 @@ def _run_settings(run: PwRun, inputs: PwInput, theory: Theory) -> RunSettings:
 
 def _q_mesh(inputs: PwInput) -> tuple[int, int, int] | None:
     system = inputs.namelists["system"]
-    return None if "nq1" not in system else (system["nq1"], system["nq2"], system["nq3"])
+    return None if "nqx1" not in system else (system["nqx1"], system["nqx2"], system["nqx3"])
 
 
 def edges_of(bands: BandStructure, source: Literal["bands", "mesh"], run: PwRun) -> BandEdges:

@@ -4,6 +4,7 @@ A job knows its key and its folder. It gives back the stored result where one wi
 the last geometry of a broken relaxation, and otherwise runs in a fresh attempt folder.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,7 +27,7 @@ from corecrown.workflows.espresso.base import (
     scf_files,
     valence_edge,
 )
-from corecrown.workflows.espresso.handlers import outputs_newest_first
+from corecrown.workflows.espresso.handlers import outputs_newest_first, was_stopped_in_time
 from corecrown.workflows.espresso.inputs import (
     PwInput,
     bands_input,
@@ -127,14 +128,17 @@ class ScfMaker(EspressoMaker):
     def run(
         self, attempt: Path, record: StepFolder, key: str, inputs: PwInput, source: StepOutput | None
     ) -> StepResult:
-        """Iterate to self-consistency, from the relaxation's density where its cell is this one."""
+        """Iterate to self-consistency, from the density of a try that ran out of time, or of the same relaxed cell."""
         notes = []
-        if source is not None and density_mismatch(source.result, inputs, self.level) is None:
+        for place, note in self._densities(record, key, inputs, source):
             try:
-                copy_density(Path(source.dir_name), attempt)
-                inputs = inputs.with_keywords("electrons", startingpot="file")
+                copy_density(place, attempt)
             except RunError as error:
-                notes.append(f"started from superposed atoms: {error.message}")
+                notes.append(f"not started from a density: {error.message}")
+                continue
+            inputs = inputs.with_keywords("electrons", startingpot="file")
+            notes += note
+            break
         wall_s = run_pw(attempt, inputs)
         run = read_run(attempt / XML)
         if not run.scf_converged:
@@ -149,6 +153,16 @@ class ScfMaker(EspressoMaker):
         """Return the hash; the density it starts from does not change where it ends."""
         del source
         return super().key(inputs, None)
+
+    def _densities(
+        self, record: StepFolder, key: str, inputs: PwInput, source: StepOutput | None
+    ) -> Iterator[tuple[Path, list[str]]]:
+        """Yield the folders with a density worth starting from, and what is to be said of it."""
+        for earlier in reversed(record.attempts(key)[:-1]):
+            if was_stopped_in_time(earlier):
+                yield earlier, [f"went on from the density of {earlier.name}"]
+        if source is not None and density_mismatch(source.result, inputs, self.level) is None:
+            yield Path(source.dir_name), []
 
 
 @dataclass

@@ -203,8 +203,9 @@ def run_program(
     watching = [*_extra_handlers(settings.extra_handlers, stem), *cures]
     known = {type(handler) for handler in watching}
     watching += [handler for handler in handlers.common_handlers(stem) if type(handler) not in known]
+    monitors = [handler for handler in watching if handler.is_monitor]
     custodian = Custodian(
-        watching,
+        [*monitors, handlers.FirstOf([handler for handler in watching if not handler.is_monitor])],
         [job],
         validators=[EndsWell(stem)],
         max_errors=MAX_ERRORS,
@@ -228,6 +229,8 @@ def _failure(folder: Path, job: EspressoJob, error: Exception) -> CorecrownError
         return cannot_write(folder, error)
     output = handlers.latest_output(folder, job.stem)
     handler = getattr(error, "handler", None)
+    if isinstance(handler, handlers.FirstOf):
+        handler = handler.current
     if isinstance(error, OSError):
         handler = handlers.DiskFull(job.stem)
     if not isinstance(handler, handlers.PwHandler):

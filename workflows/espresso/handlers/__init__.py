@@ -7,6 +7,7 @@ for. What a handler changes is how the same answer is reached: mixing, iteration
 from custodian.custodian import ErrorHandler
 
 from corecrown.workflows.espresso.handlers.base import (
+    FirstOf,
     PwHandler,
     corrections,
     has_ended_well,
@@ -17,6 +18,7 @@ from corecrown.workflows.espresso.handlers.base import (
 )
 from corecrown.workflows.espresso.handlers.electrons import (
     BandsNotConverged,
+    ChargeWrong,
     CholeskyFailed,
     ElectronicOscillation,
     FinalScfNotConverged,
@@ -32,6 +34,7 @@ from corecrown.workflows.espresso.handlers.ends import (
     Silence,
     StoppedOnRequest,
     WalltimeNear,
+    was_stopped_in_time,
 )
 from corecrown.workflows.espresso.handlers.files import (
     MissingPseudopotential,
@@ -46,12 +49,14 @@ from corecrown.workflows.espresso.handlers.parallel import TooManyPools, TooMany
 __all__ = [
     "BandsNotConverged",
     "BfgsFailed",
+    "ChargeWrong",
     "CholeskyFailed",
     "DiskFull",
     "ElectronicOscillation",
     "EndedFromOutside",
     "FftGridOutgrown",
     "FinalScfNotConverged",
+    "FirstOf",
     "IonicStepsUsedUp",
     "Killed",
     "MissingPseudopotential",
@@ -78,6 +83,7 @@ __all__ = [
     "outputs_newest_first",
     "read_keyword",
     "read_retry",
+    "was_stopped_in_time",
 ]
 
 _OF_PW = (
@@ -87,6 +93,7 @@ _OF_PW = (
     CholeskyFailed,
     OverlapNotPositive,
     BandsNotConverged,
+    ChargeWrong,
     TooFewBands,
     IonicStepsUsedUp,
     BfgsFailed,

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from corecrown.workflows.espresso.handlers.inputs import continue_geometry, edit
 from corecrown.workflows.espresso.stdout import reason_of_failure
 
 __all__ = [
+    "FirstOf",
     "PwHandler",
     "corrections",
     "has_ended_well",
@@ -94,6 +96,39 @@ class PwHandler(ErrorHandler):
     def continue_geometry(self, folder: Path) -> str:
         """Let a relaxation go on from its last geometry and say so; an empty text where there is none."""
         return "from the last geometry" if continue_geometry(folder, self.stem) else ""
+
+
+class FirstOf(ErrorHandler):
+    """Asks handlers in order, and lets the first that sees its error cure it.
+
+    custodian asks all handlers each time; what one has changed would be misread by the next.
+
+    Parameters
+    ----------
+    handlers
+        In the order they are asked.
+    """
+
+    def __init__(self, handlers: Sequence[ErrorHandler]) -> None:
+        self.handlers = list(handlers)
+        self.current: ErrorHandler | None = None
+        self._applied = dict.fromkeys(range(len(self.handlers)), 0)
+
+    def check(self, directory: str = "./") -> bool:
+        """Return whether any handler that may still cure sees its error."""
+        self.current = None
+        for number, handler in enumerate(self.handlers):
+            most = handler.max_num_corrections
+            if (most is None or self._applied[number] < most) and handler.check(directory=directory):
+                self.current = handler
+                self._applied[number] += 1
+                return True
+        return False
+
+    def correct(self, directory: str = "./") -> dict[str, Any]:
+        """Let the handler that saw its error cure it."""
+        assert self.current is not None
+        return dict(self.current.correct(directory=directory))
 
 
 def corrections(folder: Path) -> list[str]:

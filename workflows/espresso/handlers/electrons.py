@@ -9,6 +9,7 @@ from corecrown.workflows.espresso.handlers.base import PwHandler
 
 __all__ = [
     "BandsNotConverged",
+    "ChargeWrong",
     "CholeskyFailed",
     "ElectronicOscillation",
     "FinalScfNotConverged",
@@ -52,6 +53,13 @@ class _UnfinishedScf(PwHandler):
         gentle = max(_SMALLEST_BETA, round(beta * factor, 4)) if 0 < beta <= 1 else 0.3
         return self.edit(folder, "electrons", mixing_beta=gentle)
 
+    def continue_density(self, folder: Path) -> str:
+        """Let an scf at fixed atoms go on from the density it had come to and say so."""
+        left = list(folder.glob("out/*.save/charge-density*"))
+        if self.keyword(folder, "calculation") != "scf" or not left:
+            return ""
+        return self.edit(folder, "electrons", startingpot="file")
+
     def more_iterations(self, folder: Path) -> str:
         """Double the iterations, to at least 50."""
         steps = int(_as_float(self.keyword(folder, "electron_maxstep"), 100))
@@ -73,7 +81,8 @@ class ScfNotConverged(_UnfinishedScf):
     def cure(self, folder: Path) -> str:
         """Allow twice the iterations; from the second time on mix half of the new density."""
         gentle = self.gentler(folder, 0.5) if self.times_cured(folder) else ""
-        return self.joined(self.more_iterations(folder), gentle, self.continue_geometry(folder))
+        went_on = self.continue_geometry(folder) or self.continue_density(folder)
+        return self.joined(self.more_iterations(folder), gentle, went_on)
 
 
 class ElectronicOscillation(_UnfinishedScf):
@@ -150,6 +159,14 @@ class BandsNotConverged(_Diagonalisation):
     phrases: ClassVar[tuple[str, ...]] = ("too many bands are not converged",)
 
 
+class ChargeWrong(_Diagonalisation):
+    """The bands found do not hold the electrons: states were missed, or there is no gap to fill bands up to."""
+
+    phrases: ClassVar[tuple[str, ...]] = ("charge is wrong",)
+    limit = 1
+    advice = "without a gap, bands cannot be filled; smearing is another calculation, so it is not put in here"
+
+
 class TooFewBands(PwHandler):
     """Fewer bands than the electrons fill were asked for: compute more; empty ones change nothing."""
 
@@ -166,13 +183,13 @@ class TooFewBands(PwHandler):
 def oscillates(output: str) -> bool:
     """Return whether the last scf of an output goes up and down without getting anywhere.
 
-    That is so where of its last ten scf accuracies at least a third rose, and the best of the later half is not below
-    a half of the best of the earlier half.
+    That is so where of its last ten scf accuracies at least a third did not fall, and the best of the later half is
+    not below a half of the best of the earlier half.
     """
     last = _accuracies(output)[-10:]
     if len(last) < 6:
         return False
-    rises = sum(later > earlier for earlier, later in pairwise(last))
+    rises = sum(later >= earlier for earlier, later in pairwise(last))
     middle = len(last) // 2
     return 3 * rises >= len(last) - 1 and min(last[middle:]) > 0.5 * min(last[:middle])
 

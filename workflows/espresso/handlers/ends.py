@@ -13,7 +13,16 @@ from typing import ClassVar
 from corecrown.settings import get_settings
 from corecrown.workflows.espresso.handlers.base import PwHandler, has_ended_well
 
-__all__ = ["DiskFull", "EndedFromOutside", "Killed", "OutOfMemory", "Silence", "StoppedOnRequest", "WalltimeNear"]
+__all__ = [
+    "DiskFull",
+    "EndedFromOutside",
+    "Killed",
+    "OutOfMemory",
+    "Silence",
+    "StoppedOnRequest",
+    "WalltimeNear",
+    "was_stopped_in_time",
+]
 
 _SIGNAL = re.compile(
     r"exited on signal (?P<open>\d+)|signal (?P<mpich>\d+)\)|KILLED BY SIGNAL: (?P<intel>\d+)"
@@ -36,10 +45,10 @@ class EndedFromOutside(PwHandler):
     fewer_ranks: ClassVar[bool] = False
     """Whether that try gets half the ranks."""
 
-    def left_without_a_word(self, folder: Path) -> bool:
-        """Return whether the program neither ended well nor said what was wrong."""
+    def broke_off(self, folder: Path) -> bool:
+        """Return whether the program began, and did not come to its last words."""
         output = folder / f"{self.stem}.out"
-        return not has_ended_well(output) and "Error in routine" not in self.output(folder)
+        return output.is_file() and not has_ended_well(output)
 
 
 class Killed(EndedFromOutside):
@@ -53,7 +62,8 @@ class Killed(EndedFromOutside):
         folder = Path(directory)
         errors = self.errors(folder)
         ended = bool(_SIGNAL.search(errors)) or not errors.strip()
-        return self.left_without_a_word(folder) and ended and not _MEMORY.search(errors)
+        told = "Error in routine" in self.output(folder)
+        return self.broke_off(folder) and not told and ended and not _MEMORY.search(errors)
 
     def reason(self, folder: Path) -> str:
         """Return the signal, where it is known."""
@@ -73,7 +83,7 @@ class OutOfMemory(EndedFromOutside):
         """Return whether memory was asked for in vain."""
         folder = Path(directory)
         said = self.errors(folder) + self.output(folder)[-20_000:]
-        return not has_ended_well(folder / f"{self.stem}.out") and bool(_MEMORY.search(said))
+        return self.broke_off(folder) and bool(_MEMORY.search(said))
 
     def reason(self, folder: Path) -> str:
         """Return what was said of memory."""
@@ -91,7 +101,7 @@ class Silence(EndedFromOutside):
     def check(self, directory: str = "./") -> bool:
         """Return whether the newest of the program's own files is older than the limit of the settings."""
         folder = Path(directory)
-        if has_ended_well(folder / f"{self.stem}.out"):
+        if not self.broke_off(folder):
             return False
         newest = max((_modified(path) for path in self.files(folder)), default=time.time())
         return time.time() - newest > get_settings().silence_limit_s
@@ -108,9 +118,17 @@ class Silence(EndedFromOutside):
 class WalltimeNear(EndedFromOutside):
     """The time the queue gives was nearly used up, so that the program stopped itself and left what it had."""
 
-    phrases: ClassVar[tuple[str, ...]] = ("Maximum CPU time exceeded",)
     tries_again = False
     advice = "the same command again goes on from where it was; the time given is CORECROWN_WALLTIME_S"
+
+    def check(self, directory: str = "./") -> bool:
+        """Return whether the program said so, or was stopped before it had begun to iterate and says nothing."""
+        folder = Path(directory)
+        text = self.output(folder)
+        if "Maximum CPU time exceeded" in text:
+            return True
+        limited = self.stem == "pw" and self.keyword(folder, "max_seconds") is not None
+        return limited and "JOB DONE" in text and "End of " not in text
 
     def reason(self, folder: Path) -> str:
         """Return how long it was allowed to run."""
@@ -140,7 +158,7 @@ class DiskFull(EndedFromOutside):
         folder = Path(directory)
         if "No space left on device" in self.output(folder) + self.errors(folder):
             return True
-        return not has_ended_well(folder / f"{self.stem}.out") and self.full_place(folder) is not None
+        return self.broke_off(folder) and self.full_place(folder) is not None
 
     def reason(self, folder: Path) -> str:
         """Return which disk it is."""
@@ -150,6 +168,11 @@ class DiskFull(EndedFromOutside):
         """Return the folder without room: that of the run, or its scratch."""
         places = [place for place in (folder, (folder / "out").resolve()) if place.is_dir()]
         return next((place for place in places if shutil.disk_usage(place).free < _SMALLEST_FREE_BYTES), None)
+
+
+def was_stopped_in_time(folder: Path, stem: str = "pw") -> bool:
+    """Return whether a run of pw.x stopped itself, so that what it left is whole."""
+    return any(handler(stem).check(str(folder)) for handler in (WalltimeNear, StoppedOnRequest))
 
 
 def _modified(path: Path) -> float:

@@ -10,7 +10,9 @@ _CELL = re.compile(r"CELL_PARAMETERS \((?:angstrom|bohr)\)\n(?:[^\n]*\n){3}")
 
 
 def read_keyword(path: Path, keyword: str) -> str | None:
-    """Return the value of a keyword in an input file, as text."""
+    """Return the value of a keyword in an input file, as text; None where there is no such keyword, or file."""
+    if not path.is_file():
+        return None
     match = re.search(_assignment(keyword), path.read_text(encoding="utf-8"), re.MULTILINE | re.IGNORECASE)
     return match.group(1).strip("'\"") if match else None
 
