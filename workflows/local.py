@@ -21,7 +21,7 @@ from corecrown.structures.cells import Cell
 from corecrown.workflows.electronic import STEP_NEEDS
 from corecrown.workflows.espresso.stdout import Progress, read_progress
 from corecrown.workflows.record import StepFolder, StepState, cell_lock, write_atomically
-from corecrown.workflows.spec import StudySpec, load_study
+from corecrown.workflows.spec import Engine, StudySpec, load_study
 from corecrown.workflows.study import (
     StudyInfo,
     SubstitutionStudyMaker,
@@ -120,6 +120,8 @@ def run_study(
     maker = SubstitutionStudyMaker.from_spec(spec)
     every = build_cells(spec)
     chosen = every if cells is None else build_cells(spec, cells)
+    if spec.engine is Engine.ESPRESSO:
+        _require_espresso(chosen, maker)
     claim_folder(spec, folder)
     with contextlib.ExitStack() as locks:
         for cell in chosen:
@@ -133,6 +135,17 @@ def run_study(
         result = collect_study(spec, every, folder)
         _log_run(folder, began)
     return result
+
+
+def _require_espresso(cells: Sequence[Cell], maker: SubstitutionStudyMaker) -> None:
+    """Raise, before anything runs, if a program or a pseudopotential of these calculations is missing."""
+    from corecrown.workflows.espresso.programs import find_program
+
+    for program in ("pw.x", "projwfc.x") if Step.PDOS in maker.electronic.steps else ("pw.x",):
+        find_program(program)
+    for cell in cells:
+        for step in steps_of(cell, maker.electronic.steps):
+            getattr(maker.electronic, step.value).pseudopotentials(cell.structure)
 
 
 def _log_run(folder: Path, began: float) -> None:

@@ -224,7 +224,7 @@ def collect_study(spec: StudySpec, cells: Sequence[Cell], folder: Path) -> Study
     Raises
     ------
     RunError
-        If no step of any cell is finished.
+        If nothing has run yet.
     """
     electronic = SubstitutionStudyMaker.from_spec(spec).electronic
     steps = electronic.steps
@@ -235,8 +235,9 @@ def collect_study(spec: StudySpec, cells: Sequence[Cell], folder: Path) -> Study
             makers = [getattr(electronic, step.value) for step in steps_of(cell, steps)]
             adopt_runs(makers, STEP_NEEDS, cell.structure, cell.label, cell_folder(folder, cell.label))
     collected = [_collected(cell, steps_of(cell, steps), cell_folder(folder, cell.label)) for cell in cells]
-    if not any(result.timings for result in collected):
-        raise RunError(f"{folder}: no step of any cell is finished", "corecrown study run computes them")
+    ran = any((cell_folder(folder, cell.label) / step.value).is_dir() for cell in cells for step in steps)
+    if not ran:
+        raise RunError(f"{folder}: nothing has run yet", "corecrown study run computes the cells")
     return finish_study(collected, StudyInfo.of(spec), folder)
 
 
