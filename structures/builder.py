@@ -20,6 +20,9 @@ DEFAULT_ALIGNMENT = "b"
 """Alignment where none is named: that of the source study's 25 % cell."""
 
 
+_MOST_REPEATS = 20
+
+
 def repeat(structure: Structure, supercell: Sequence[int]) -> Structure:
     """Repeat a cell along a, b and c; ions are numbered anew and atoms sorted as in the reference crystals.
 
@@ -28,13 +31,11 @@ def repeat(structure: Structure, supercell: Sequence[int]) -> Structure:
     InputError
         If the numbers are not three positive integers.
     """
-    counts = tuple(supercell)
-    if len(counts) != 3 or any(int(n) != n or not 1 <= n <= 20 for n in counts):
-        raise InputError(f"supercell: {list(supercell)} is not possible", "give three whole numbers from 1 to 20")
+    counts = _checked(supercell)
     if counts == (1, 1, 1):
         return structure.copy()
     larger = structure.copy()
-    larger.make_supercell([int(n) for n in counts], to_unit_cell=False)
+    larger.make_supercell(list(counts), to_unit_cell=False)
     for name in list(larger.site_properties):
         larger.remove_site_property(name)
     ordered = sort_atoms(larger)
@@ -86,9 +87,9 @@ def build(
     unit = host(lattice)
     put = partial(substitute, heads=heads, roll_deg=roll_deg, max_shift=max_shift, strain=strain, seed=seed)
     direction: Alignment = DEFAULT_ALIGNMENT if alignment is None else alignment
-    n_sites = len(a_sites(unit)) * int(np.prod([int(n) for n in supercell])) if len(supercell) == 3 else 0
-    whole = count_for_percentage(fa, n_sites) == n_sites if n_sites else False
-    if whole and sites is None and Heads(heads) is not Heads.RANDOM:
+    n_sites = len(a_sites(unit)) * int(np.prod(_checked(supercell)))
+    whole = count_for_percentage(fa, n_sites) == n_sites
+    if whole and sites is None and heads != Heads.RANDOM.value:
         cell = repeat(put(unit, alignment=direction, fa=100), supercell)
     else:
         larger = repeat(unit, supercell)
@@ -98,3 +99,12 @@ def build(
         cell = put(larger, sites, direction, fa=fa)
     check_contacts(cell, "built cell")
     return cell
+
+
+def _checked(supercell: Sequence[int]) -> tuple[int, int, int]:
+    counts = tuple(supercell)
+    if len(counts) != 3 or any(int(n) != n or not 1 <= n <= _MOST_REPEATS for n in counts):
+        raise InputError(
+            f"supercell: {list(supercell)} is not possible", f"give three whole numbers from 1 to {_MOST_REPEATS}"
+        )
+    return int(counts[0]), int(counts[1]), int(counts[2])

@@ -35,7 +35,7 @@ FloatArray = NDArray[np.float64]
 
 _POOL = 192
 _TRIES_PER_POSE = 40
-_DRAWS_PER_MEMBER = 300
+_DRAWS_WITHOUT_NEWS = 4000
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,9 @@ def ensemble(
     random = np.random.default_rng(seed)
     members: list[Structure] = []
     seen: set[tuple[tuple[int, int, int], ...]] = set()
-    for _ in range(_DRAWS_PER_MEMBER * size):
+    without_news = 0
+    while without_news < _DRAWS_WITHOUT_NEWS:
+        without_news += 1
         ions = draw.member(random, count, sites)
         key = draw.canonical(ions)
         if key in seen:
@@ -128,6 +130,7 @@ def ensemble(
             }
         }
         members.append(member)
+        without_news = 0
         if len(members) == size:
             return members
     raise InputError(

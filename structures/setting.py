@@ -9,6 +9,7 @@ from pymatgen.core import Lattice, Structure
 
 __all__ = [
     "PNMA_TO_PBNM_LABELS",
+    "has_rows_along_another_axis",
     "is_pbnm",
     "kpoint_to_pbnm",
     "label_to_pbnm",
@@ -99,6 +100,12 @@ def is_pbnm(structure: Structure) -> bool:
     return order is not None and order[2] == 2 and _right_angles(structure)
 
 
+def has_rows_along_another_axis(structure: Structure) -> bool:
+    """Say whether the straight rows of octahedra that belong along c run along a or b, as in a Pnma cell."""
+    order = _order_to_pbnm(structure)
+    return order is not None and order[2] != 2
+
+
 def to_pbnm(structure: Structure) -> tuple[Structure, str | None]:
     """Bring a cell into the Pbnm setting.
 
@@ -117,7 +124,8 @@ def to_pbnm(structure: Structure) -> tuple[Structure, str | None]:
     Notes
     -----
     The rows of octahedra fix c. Which of the others is a is told by the bridging Br of those rows, which in Pbnm are
-    displaced along a (the octahedra turn about b); where that is not clear, the cyclic renaming is taken.
+    displaced along a (the octahedra turn about b); where that is not clear, the cyclic renaming is taken. A cell with
+    organic ions whose c is right is left as it is: relaxation may turn its octahedra about either axis.
     """
     order = _order_to_pbnm(structure)
     if order is None or not _right_angles(structure):
@@ -152,6 +160,8 @@ def _order_to_pbnm(structure: Structure) -> tuple[int, int, int] | None:
         return None
     first, second = (k for k in range(3) if k != long)
     default = {2: (0, 1, 2), 1: (2, 0, 1), 0: (1, 2, 0)}[long]
+    if long == 2 and any(site.species_string == "C" for site in structure):
+        return default
     displaced = _bridge_displacement(structure, midpoints[along[:, long]], directions)
     if displaced is None or max(displaced[first], displaced[second]) <= _UNTILTED_ANGSTROM:
         return default

@@ -1,5 +1,6 @@
 """Put formamidinium on chosen A sites of any host, with a chosen alignment."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +16,7 @@ from corecrown.structures.formamidinium import SYMBOLS
 from corecrown.structures.groups import FA, GROUP_OF, NO_MOLECULE, label_groups
 from corecrown.structures.pattern import Heads, Placement, arrange
 from corecrown.structures.poses import MAX_SHIFT, measure_roll, roll_reference
+from corecrown.structures.setting import has_rows_along_another_axis, to_pbnm
 from corecrown.structures.symmetry import a_sites
 
 __all__ = [
@@ -33,7 +35,8 @@ FloatArray = NDArray[np.float64]
 Alignment = str | Sequence[float]
 Strain = float | str | None
 
-_STRAIN_STEP = 0.0025
+_COARSE_STRAIN = 0.01
+_FINE_PER_COARSE = 4
 _MOST_STRAIN = 0.08
 
 
@@ -118,7 +121,7 @@ def substitute(
     Parameters
     ----------
     structure
-        Host with Cs on its A sites; any cell or supercell.
+        Host with Cs on its A sites; any cell or supercell. A Pnma cell is converted to Pbnm, with a warning.
     sites
         A sites to substitute, by their number among the Cs of the host. By default the first ``fa`` percent.
     alignment
@@ -149,26 +152,51 @@ def substitute(
     InputError
         For impossible input, and for atoms that would overlap, naming two of them and their distance.
     """
+    if has_rows_along_another_axis(structure):
+        converted, notice = to_pbnm(structure)
+        warnings.warn(f"host {notice}", UserWarning, stacklevel=2)
+        structure = converted.copy()
+        structure.properties = dict(structure.properties or {}) | {"notice": notice}
     request = _request(structure, sites, alignment, fa, heads, roll_deg, max_shift, seed)
     if not request.sites:
-        return _expand(label_groups(structure), strain if isinstance(strain, int | float) else 0.0)
-    last: InputError | None = None
-    for value in _strains(strain):
-        host = _expand(structure, value)
-        placements = arrange(
-            host, request.sites, request.axis, request.heads, request.roll_deg, request.max_shift, request.seed
-        )
-        built = assemble(host, placements)
+        return _expand(label_groups(structure), 0.0 if strain == _Auto.AUTO else _given_strain(strain))
+    if strain != _Auto.AUTO:
+        return _place(structure, request, _given_strain(strain), alignment)
+    return _smallest_strain(structure, request, alignment)
+
+
+def _place(structure: Structure, request: _Request, strain: float, alignment: Alignment) -> Structure:
+    """Place the ions at one strain; refuse the cell if atoms overlap."""
+    host = _expand(structure, strain)
+    placements = arrange(
+        host, request.sites, request.axis, request.heads, request.roll_deg, request.max_shift, request.seed
+    )
+    built = assemble(host, placements)
+    check_contacts(built, f"{len(placements)} FA, N-N along {_axis_name(alignment)}")
+    built.properties = dict(structure.properties or {}) | {
+        "substitution": _report(built, placements, alignment, request.heads, strain)
+    }
+    return built
+
+
+def _smallest_strain(structure: Structure, request: _Request, alignment: Alignment) -> Structure:
+    """Find the smallest expansion that makes room: by 1 % first, then by quarters of it."""
+    fine = range(1, _FINE_PER_COARSE)
+    for coarse in range(round(_MOST_STRAIN / _COARSE_STRAIN) + 1):
+        upper = coarse * _COARSE_STRAIN
         try:
-            check_contacts(built, f"{len(placements)} FA, N-N along {_axis_name(alignment)}")
+            built = _place(structure, request, upper, alignment)
         except InputError as error:
             last = error
             continue
-        built.properties = dict(structure.properties) | {
-            "substitution": _report(built, placements, alignment, request.heads, value)
-        }
+        for part in fine if coarse else ():
+            lower = upper - _COARSE_STRAIN * (1 - part / _FINE_PER_COARSE)
+            try:
+                return _place(structure, request, round(lower, 6), alignment)
+            except InputError:
+                continue
         return built
-    raise last if last is not None else InputError("no strain was tried", "give a strain of at most 0.08")
+    raise InputError(f"{last.message}, even {100 * _MOST_STRAIN:.0f} % larger", last.hint)
 
 
 def _request(
@@ -209,14 +237,12 @@ def _request(
     return _Request(chosen, alignment_vector(structure, alignment), pattern, roll_deg, max_shift, seed)
 
 
-def _strains(strain: Strain) -> list[float]:
+def _given_strain(strain: Strain) -> float:
     if strain is None:
-        return [0.0]
-    if strain == _Auto.AUTO:
-        return [round(step * _STRAIN_STEP, 6) for step in range(round(_MOST_STRAIN / _STRAIN_STEP) + 1)]
+        return 0.0
     if isinstance(strain, str) or not np.isfinite(strain) or abs(strain) > _MOST_STRAIN:
         raise InputError(f"strain: {strain!r} is not possible", f"'auto', or a number within ±{_MOST_STRAIN}")
-    return [float(strain)]
+    return float(strain)
 
 
 def _expand(structure: Structure, strain: float) -> Structure:
@@ -238,10 +264,14 @@ def assemble(host: Structure, placements: Sequence[Placement]) -> Structure:
     kept = [i for i in range(len(host)) if i not in replaced]
     symbols = [host[i].specie.symbol for i in kept]
     ions = [host.lattice.get_fractional_coords(placement.coordinates) for placement in placements]
+    species = symbols + [symbol for _ in placements for symbol in SYMBOLS]
+    coordinates = np.concatenate([host.frac_coords[kept], *ions])
+    if "C" in symbols:
+        return label_groups(Structure(host.lattice, species, coordinates))
     return Structure(
         host.lattice,
-        symbols + [symbol for _ in placements for symbol in SYMBOLS],
-        np.concatenate([host.frac_coords[kept], *ions]),
+        species,
+        coordinates,
         site_properties={
             "molecule": [NO_MOLECULE] * len(kept) + [n for n in range(len(ions)) for _ in SYMBOLS],
             "group": [GROUP_OF.get(symbol, symbol) for symbol in symbols] + [FA] * (len(ions) * len(SYMBOLS)),
