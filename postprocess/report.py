@@ -381,6 +381,7 @@ def _shipped(name: str) -> str:
 
 def _write(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
+    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
@@ -389,6 +390,8 @@ def _write(path: Path, content: bytes) -> None:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
         raise InputError(
             f"{path}: cannot be written: {error.strerror or error}", "check the disk and permissions"
         ) from error
