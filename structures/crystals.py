@@ -111,12 +111,16 @@ def read_cif(path: Path) -> Structure:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            structures = CifParser.from_str(text).parse_structures(primitive=False, on_error="raise")
+            parser = CifParser.from_str(text, frac_tolerance=0.0)
+            structures = parser.parse_structures(primitive=False, on_error="raise")
+            incomplete = parser.check(structures[0])
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError, ZeroDivisionError) as error:
         reason = (str(error).splitlines() or ["no reason given"])[0]
         raise InputError(
             f"{path}: is not a complete CIF: {reason}", "it must hold cell lengths, angles, symmetry and atom sites"
         ) from error
+    if incomplete:
+        raise InputError(f"{path}: its atoms are not those of its formula: {incomplete}", "give a complete structure")
     if len(structures) != 1:
         raise InputError(f"{path}: holds {len(structures)} structures", "give a file with exactly one")
     structure: Structure = structures[0]

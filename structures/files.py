@@ -13,6 +13,7 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.core.periodic_table import Element
 from pymatgen.io.cif import CifWriter
 from pymatgen.io.vasp import Poscar
+from pymatgen.io.vasp.inputs import BadPoscarWarning
 
 from corecrown.errors import InputError
 from corecrown.structures.crystals import read_cif
@@ -89,7 +90,10 @@ def read_structure(path: Path | str) -> Structure:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", message="Elements in POSCAR cannot be determined")
             structure = _read_text(path, text, kind)
+    except BadPoscarWarning as error:
+        raise InputError(f"{path}: does not name its elements", "add the line of element symbols") from error
     except _READ_ERRORS as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: is not a complete {kind} file: {reason}", "write the file again") from error

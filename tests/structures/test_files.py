@@ -99,13 +99,41 @@ def test_nonsense_is_always_an_error_of_ours(tmp_path, suffix, content):
     assert path.name in caught.value.message
 
 
-@pytest.mark.parametrize("name", ["cell.cif", "POSCAR", "cell.xyz", "cell.pwi", "cell.json"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_file_cut_short_is_refused(tmp_path, name):
-    path = write_structure(build(25, "b"), tmp_path / name)
-    text = path.read_text()
-    path.write_text(text[: len(text) // 3])
-    with pytest.raises(InputError, match=name):
+    cell = build(25, "b")
+    path = write_structure(cell, tmp_path / name)
+    lines = path.read_text().splitlines(keepends=True)
+    pieces = lines if len(lines) > 1 else [lines[0][i : i + 200] for i in range(0, len(lines[0]), 200)]
+    for kept in range(0, len(pieces), 3):
+        path.write_text("".join(pieces[:kept]))
+        try:
+            back = read_structure(path)
+        except InputError as error:
+            assert path.name in error.message  # noqa: PT017
+        else:  # all atoms stand before the cut
+            assert back.composition == cell.composition
+
+
+def test_a_poscar_without_elements_is_refused(tmp_path):
+    path = tmp_path / "POSCAR"
+    path.write_text("cell\n1.0\n5 0 0\n0 5 0\n0 0 5\n1 1\nDirect\n0 0 0\n0.5 0.5 0.5\n")
+    with pytest.raises(InputError, match="does not name its elements"):
         read_structure(path)
+
+
+def test_a_cif_whose_atoms_are_not_its_formula_is_refused(tmp_path):
+    path = write_structure(build(25, "b"), tmp_path / "cell.cif")
+    path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if "  H  " not in line))
+    with pytest.raises(InputError, match="not those of its formula"):
+        read_structure(path)
+
+
+def test_a_cif_is_read_without_rounding_a_position(tmp_path):
+    cell = host()
+    cell.translate_sites([4], [0.33334, 0, 0])
+    back = read_structure(write_structure(cell, tmp_path / "cell.cif"))
+    assert back.frac_coords == pytest.approx(cell.frac_coords % 1, abs=1e-8)
 
 
 def unexpected(path):
