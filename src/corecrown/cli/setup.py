@@ -63,13 +63,9 @@ def setup(
     )
     published = load_pseudopotential_set()
     if as_json:
-        print_json(
-            {**report.model_dump(mode="json"), "licence": published.licence, "citations": published.citations}
-        )
+        print_json({**report.model_dump(mode="json"), "licence": published.licence, "citations": published.citations})
         return
-    typer.echo(
-        f"{published.name}: {len(report.installed)} installed, {len(report.present)} already there and right"
-    )
+    typer.echo(f"{published.name}: {len(report.installed)} installed, {len(report.present)} already there and right")
     typer.echo(f"in {report.folder}")
     typer.echo(f"licence {published.licence}; cite:")
     for citation in published.citations:
