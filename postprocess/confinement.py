@@ -159,7 +159,7 @@ def slab_self_energy(
 def _energy(k: float, mass: float, alpha: float) -> float:
     """Return E of ħ²k²/2m = E (1 + αE)."""
     parabolic = HBAR2_OVER_2M_EV_NM2 * k**2 / mass
-    return parabolic if alpha == 0 else 2 * parabolic / (1 + math.sqrt(1 + 4 * alpha * parabolic))
+    return float(parabolic if alpha == 0 else 2 * parabolic / (1 + math.sqrt(1 + 4 * alpha * parabolic)))
 
 
 def _positive(**values: float) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -14,8 +13,9 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from corecrown import __version__
-from corecrown.errors import CorecrownError, InputError
+from corecrown.errors import CorecrownError
 from corecrown.postprocess.cells import describe_level
+from corecrown.postprocess.files import write_whole
 from corecrown.postprocess.plots import (
     CellPanel,
     figure_bytes,
@@ -110,7 +110,7 @@ def make_report(study: Study) -> ReportFiles:
     sections = [section for section in writer.sections() if section.holds_something()]
     page = _render(study.result, sections, writer.troubles)
     path = study.folder / REPORT_FILE
-    _write(path, page.encode("utf-8"))
+    write_whole(path, page.encode("utf-8"))
     return ReportFiles(path, writer.written, writer.troubles)
 
 
@@ -254,7 +254,7 @@ class _Writer:
             return []
         for suffix in ("pdf", "png"):
             path = self.study.folder / "figures" / f"{name}.{suffix}"
-            _write(path, figure_bytes(figure, suffix))
+            write_whole(path, figure_bytes(figure, suffix))
             self.written.append(path)
         return [_Picture(name, caption, _inline_svg(figure_bytes(figure, "svg"), name), wide)]
 
@@ -377,21 +377,3 @@ def _script_json(document: Any) -> Markup:
 
 def _shipped(name: str) -> str:
     return files("corecrown.postprocess").joinpath(name).read_text(encoding="utf-8")
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
-            temporary = Path(stream.name)
-            stream.write(content)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise InputError(
-            f"{path}: cannot be written: {error.strerror or error}", "check the disk and permissions"
-        ) from error

@@ -1,8 +1,6 @@
 """A whole study on disk: writing it, reading it back, and what hangs on it."""
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from pymatgen.core import Structure
 
 from corecrown.errors import InputError
 from corecrown.postprocess.cells import assemble_cell, describe_level
+from corecrown.postprocess.files import write_whole
 from corecrown.postprocess.results import CellResult, StudyResult
 
 __all__ = ["STUDY_FILE", "Study", "assemble_cell", "describe_level", "read_study", "write_study"]
@@ -27,27 +26,7 @@ def write_study(result: StudyResult, folder: Path) -> Path:
     Path
         The file that was written.
     """
-    folder = Path(folder)
-    text = result.model_dump_json(indent=1) + "\n"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{STUDY_FILE}.", dir=folder)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.chmod(0o644)
-            temporary.replace(folder / STUDY_FILE)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: the study cannot be written: {error.strerror or error}",
-            "check the disk and the permissions",
-        ) from error
-    return folder / STUDY_FILE
+    return write_whole(Path(folder) / STUDY_FILE, (result.model_dump_json(indent=1) + "\n").encode("utf-8"))
 
 
 def read_study(folder: Path | str) -> "Study":

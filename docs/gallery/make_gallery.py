@@ -66,10 +66,12 @@ def other_structures() -> Iterator[tuple[str, Structure, list[str]]]:
         "platelet-3-3-2",
         built,
         [
-            f"core-crown platelet: core {report['core_edge_nm']} nm, crown {report['crown_width_nm']} nm wide, "
-            f"{report['thickness_nm']} nm thick; {report['atoms']} atoms, charge {report['charge']}, "
-            f"{report['a_site_vacancies']} A sites empty; mismatch {report['mismatch_percent']['a']} % along a, "
-            f"{report['mismatch_percent']['b']} % along b"
+            (
+                f"core-crown platelet: core {report['core_edge_nm']} nm, crown {report['crown_width_nm']} nm wide, "
+                f"{report['thickness_nm']} nm thick; {report['atoms']} atoms, charge {report['charge']}, "
+                f"{report['a_site_vacancies']} A sites empty; mismatch {report['mismatch_percent']['a']} % along a, "
+                f"{report['mismatch_percent']['b']} % along b"
+            )
         ],
     )
 

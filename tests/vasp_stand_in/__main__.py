@@ -10,6 +10,8 @@ import os
 import sys
 from pathlib import Path
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: its threads cost more than these matrices
+
 from checks import Refused, check
 from model import bands_of, relax_path
 from outputs import write_all

@@ -4,10 +4,61 @@ import numpy as np
 from reading import Inputs, read_poscar
 
 KNOWN_TAGS = frozenset(
-    "ALGO AMIN AMIX BMIX EDIFF EDIFFG ENCUT FERDO FERWE GGA GGA_COMPAT HFSCREEN IBRION ICHARG ISEARCH ISIF ISMEAR ISPIN "
-    "ISTART ISYM IVDW KPAR LAECHG LASPH LATTICE_CONSTRAINTS LCHARG LDIAG LELF LHFCALC LMAXMIX LORBIT LREAL LSORBIT LVTOT "
-    "LWAVE MAGMOM NBANDS NCORE NEDOS NELECT NELM NELMDL NELMIN NPAR NSW POTIM PREC PRECFOCK SIGMA SYMPREC SYSTEM TIME "
-    "LDAU".split()
+    [
+        "ALGO",
+        "AMIN",
+        "AMIX",
+        "BMIX",
+        "EDIFF",
+        "EDIFFG",
+        "ENCUT",
+        "FERDO",
+        "FERWE",
+        "GGA",
+        "GGA_COMPAT",
+        "HFSCREEN",
+        "IBRION",
+        "ICHARG",
+        "ISEARCH",
+        "ISIF",
+        "ISMEAR",
+        "ISPIN",
+        "ISTART",
+        "ISYM",
+        "IVDW",
+        "KPAR",
+        "LAECHG",
+        "LASPH",
+        "LATTICE_CONSTRAINTS",
+        "LCHARG",
+        "LDIAG",
+        "LELF",
+        "LHFCALC",
+        "LMAXMIX",
+        "LORBIT",
+        "LREAL",
+        "LSORBIT",
+        "LVTOT",
+        "LWAVE",
+        "MAGMOM",
+        "NBANDS",
+        "NCORE",
+        "NEDOS",
+        "NELECT",
+        "NELM",
+        "NELMDL",
+        "NELMIN",
+        "NPAR",
+        "NSW",
+        "POTIM",
+        "PREC",
+        "PRECFOCK",
+        "SIGMA",
+        "SYMPREC",
+        "SYSTEM",
+        "TIME",
+        "LDAU",
+    ]
 )
 
 

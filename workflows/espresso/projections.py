@@ -102,7 +102,9 @@ def find_projections(xml: Path, folder: Path) -> tuple[Path, Path]:
         for path in sorted(place.glob("*.out")):
             if "Atomic states used for projection" in path.read_text(encoding="utf-8", errors="replace"):
                 return projections, path
-    raise InputError(f"{folder}: no output of projwfc.x (*.out), which says what the states are", "keep it beside the run")
+    raise InputError(
+        f"{folder}: no output of projwfc.x (*.out), which says what the states are", "keep it beside the run"
+    )
 
 
 def _read_states(text: str) -> list[AtomicState]:

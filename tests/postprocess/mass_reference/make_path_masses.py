@@ -25,7 +25,7 @@ from sumo.electronic_structure.bandstructure import get_reconstructed_band_struc
 from sumo.electronic_structure.effective_mass import fit_effective_mass, get_fitting_data
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from mass_models import path_cases  # noqa: E402
+from mass_models import path_cases
 
 BOHR_ANGSTROM = physical_constants["Bohr radius"][0] / angstrom
 
