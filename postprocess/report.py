@@ -18,6 +18,7 @@ from corecrown.postprocess.cells import describe_level
 from corecrown.postprocess.files import write_whole
 from corecrown.postprocess.plots import (
     CellPanel,
+    cell_title,
     figure_bytes,
     plot_band_structures,
     plot_electronic_structure,
@@ -26,7 +27,6 @@ from corecrown.postprocess.plots import (
     plot_pdos_stack,
     plot_shifts,
 )
-from corecrown.postprocess.plots.cells import cell_titles
 from corecrown.postprocess.report_tables import (
     character_table,
     comparison_table,
@@ -86,6 +86,7 @@ class _Section:
     scenes: list[dict[str, Any]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
+    listed: list[str] = field(default_factory=list)
 
     def holds_something(self) -> bool:
         return bool(self.tables or self.figures or self.scenes or self.remarks or self.text)
@@ -120,7 +121,6 @@ class _Writer:
     def __init__(self, study: Study) -> None:
         self.study = study
         self.cells = study.result.cells
-        self.titles = cell_titles(self.cells)
         self.written: list[Path] = []
         self.troubles = [
             f"{cell.label}: {step} failed: {reason}" for cell in self.cells for step, reason in cell.failed.items()
@@ -151,7 +151,8 @@ class _Writer:
                 "provenance",
                 "Settings and provenance",
                 provenance_tables(self.study.result),
-                text=[_facts(self.study.result), *_cell_notes(self.study.result)],
+                text=[_facts(self.study.result)],
+                listed=_cell_notes(self.study.result),
             ),
         ]
 
@@ -170,24 +171,20 @@ class _Writer:
                 f"Shift of the band gap from {reference_cell(comparison) or 'the reference cell'}: computed (circles) "
                 f"and measured by STS (squares).{_level_sentence(self.cells)}"
                 + (" Bars are the uncertainties of the table." if known else " Uncertainties are not known."),
-                lambda: plot_shifts(comparison, titles=self.titles),
+                lambda: plot_shifts(comparison),
             )
         return _Section("comparison", "Comparison with STS", tables, figures, remarks=list(comparison.flags))
 
     def _level_figures(self) -> list[_Picture]:
         reference = self.cells[0].label
-        known = {(level.functional, level.spin_orbit) for level in self.cells[0].levels if level.gap_ev is not None}
-        shared = any(
-            (level.functional, level.spin_orbit) in known and level.gap_ev is not None
-            for cell in self.cells[1:]
-            for level in cell.levels
-        )
-        if not shared:
+        known = _levels_with_gap(self.cells[0])
+        shared = {level for cell in self.cells[1:] for level in _levels_with_gap(cell) & known}
+        if len(shared) < 2:
             return []
         return self._picture(
             "level-shifts",
             f"Shift of the band gap from {reference} at each level of theory; cutoffs and meshes as in the table.",
-            lambda: plot_level_shifts(self.cells, reference, titles=self.titles),
+            lambda: plot_level_shifts(self.cells, reference),
         )
 
     def _lattice_figures(self) -> list[_Picture]:
@@ -197,13 +194,13 @@ class _Writer:
             "lattice",
             "Lattice constants as edges of the pseudo-cubic cell. A ring marks the axis along which the formamidinium "
             f"lies.{_level_sentence(self.cells)}",
-            lambda: plot_lattice(self.cells, titles=self.titles),
+            lambda: plot_lattice(self.cells),
         )
 
     def _electronic_figures(self) -> list[_Picture]:
         panels = [
             CellPanel(
-                self.titles[cell.label],
+                cell_title(cell.label),
                 self._load(cell, "bands", self.study.bands),
                 self._load(cell, "dos", self.study.dos),
                 cell.edges,
@@ -344,6 +341,10 @@ def _facts(result: StudyResult) -> str:
 
 def _cell_notes(result: StudyResult) -> list[str]:
     return [*result.notes, *(f"{cell.label}: {note}" for cell in result.cells for note in cell.notes)]
+
+
+def _levels_with_gap(cell: CellResult) -> set[tuple[str, bool]]:
+    return {(level.functional, level.spin_orbit) for level in cell.levels if level.gap_ev is not None}
 
 
 def _common_level(cells: Sequence[CellResult]) -> str | None:

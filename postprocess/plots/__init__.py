@@ -5,7 +5,7 @@ colours of a species the same in every figure. Give ``ax`` to draw into a figure
 """
 
 from corecrown.postprocess.plots.bands import plot_bands
-from corecrown.postprocess.plots.cells import plot_lattice, plot_level_shifts, plot_shifts
+from corecrown.postprocess.plots.cells import cell_title, plot_lattice, plot_level_shifts, plot_shifts
 from corecrown.postprocess.plots.panels import (
     CellPanel,
     plot_band_structures,
@@ -19,6 +19,7 @@ __all__ = [
     "COLUMN_MM",
     "PAGE_MM",
     "CellPanel",
+    "cell_title",
     "figure_bytes",
     "plot_band_structures",
     "plot_bands",

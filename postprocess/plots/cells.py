@@ -12,9 +12,9 @@ from corecrown.errors import InputError
 from corecrown.postprocess.plots.style import CONDUCTION, GREY, VALENCE, figure_and_axes, paper_style
 from corecrown.postprocess.results import CellResult, Comparison
 
-__all__ = ["cell_titles", "plot_lattice", "plot_level_shifts", "plot_shifts"]
+__all__ = ["cell_title", "plot_lattice", "plot_level_shifts", "plot_shifts"]
 
-PLAIN_LABEL = re.compile(r"fa\d{3}(-[abc])?")
+PLAIN_LABEL = re.compile(r"fa(?P<percent>\d{3})(-(?P<axis>[abc]))?")
 
 LEVEL_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LEVEL_COLOURS = ("#1f4e79", "#c0501f", "#2a8c68", "#8b4aa8", "#a17c00", "#5f6368", "#d1495b")
@@ -32,31 +32,26 @@ class _Look:
     filled: bool = True
 
 
-def cell_titles(cells: Sequence[CellResult]) -> dict[str, str]:
-    """Return what each cell is called in figures, by label.
+def cell_title(label: str) -> str:
+    """Return what a cell is called in figures.
 
     A label that says no more than the content (``fa025-b``) is written out, as ``25 % FA ∥ b``; any other
     stays.
     """
-    return {cell.label: _title(cell) for cell in cells}
+    plain = PLAIN_LABEL.fullmatch(label)
+    if plain is None:
+        return label
+    along = f" ∥ {plain['axis']}" if plain["axis"] else ""
+    return f"{int(plain['percent'])} % FA{along}"
 
 
-def _title(cell: CellResult) -> str:
-    if cell.fa_fraction is None or not PLAIN_LABEL.fullmatch(cell.label):
-        return cell.label
-    along = f" ∥ {cell.alignment}" if cell.alignment else ""
-    return f"{100 * cell.fa_fraction:.3g} % FA{along}"
-
-
-def plot_shifts(comparison: Comparison, *, titles: dict[str, str] | None = None, ax: Axes | None = None) -> Figure:
+def plot_shifts(comparison: Comparison, *, ax: Axes | None = None) -> Figure:
     """Draw computed and measured shifts of the gap from the reference cell, with their uncertainties.
 
     Parameters
     ----------
     comparison
         Rows of cells; the reference is the row whose shift is zero by definition.
-    titles
-        What the cells are called, by label.
     ax
         Axes to draw into; by default a new figure one column wide.
     """
@@ -70,10 +65,9 @@ def plot_shifts(comparison: Comparison, *, titles: dict[str, str] | None = None,
         ax.axhline(0, color="0.6", linewidth=0.5)
         _draw_points(ax, computed, -0.1, _Look("o", VALENCE, "DFT"))
         _draw_points(ax, measured, 0.1, _Look("s", CONDUCTION, "STS", filled=False))
-        _name_cells(ax, [(titles or {}).get(row.cell, row.cell) for row in rows])
+        _name_cells(ax, [cell_title(row.cell) for row in rows])
         ax.set_ylabel("Gap shift (eV)")
-        ax.legend(loc="upper left")
-        ax.margins(y=0.15)
+        _name_marks(ax)
     return figure
 
 
@@ -81,7 +75,6 @@ def plot_level_shifts(
     cells: Sequence[CellResult],
     reference: str,
     *,
-    titles: dict[str, str] | None = None,
     ax: Axes | None = None,
 ) -> Figure:
     """Draw the shift of the gap at every level of theory: how far it depends on the choice.
@@ -92,8 +85,6 @@ def plot_level_shifts(
         Those with ``levels``.
     reference
         Label of the cell that shifts are counted from.
-    titles
-        What the cells are called, by label.
     ax
         Axes to draw into; by default a new figure one column wide.
     """
@@ -111,16 +102,13 @@ def plot_level_shifts(
             name = level[0] + (" + SOC" if level[1] else "")
             look = _Look(LEVEL_MARKERS[index % 7], LEVEL_COLOURS[index % 7], name)
             _draw_points(ax, shifts, (index - (len(base) - 1) / 2) * 0.16, look)
-        _name_cells(ax, [(titles or {}).get(cell.label, cell.label) for cell in others])
+        _name_cells(ax, [cell_title(cell.label) for cell in others])
         ax.set_ylabel("Gap shift (eV)")
-        ax.legend(loc="best")
-        ax.margins(y=0.15)
+        _name_marks(ax)
     return figure
 
 
-def plot_lattice(
-    cells: Sequence[CellResult], *, titles: dict[str, str] | None = None, ax: Axes | None = None
-) -> Figure:
+def plot_lattice(cells: Sequence[CellResult], *, ax: Axes | None = None) -> Figure:
     """Draw lattice constants against formamidinium, as edges of the pseudo-cubic cell, so that they compare.
 
     Of Pbnm cells these are a/√2, b/√2 and c/2; where a cell is not Pbnm, all are drawn as they are. A ring
@@ -130,8 +118,6 @@ def plot_lattice(
     ----------
     cells
         In the order they are drawn.
-    titles
-        What the cells are called, by label.
     ax
         Axes to draw into; by default a new figure one column wide.
     """
@@ -145,7 +131,6 @@ def plot_lattice(
         for axis, colour in AXIS_COLOURS.items():
             lengths = np.array([getattr(cell, f"lattice_{axis}_angstrom") for cell in cells])
             lengths = lengths / (PSEUDOCUBIC[axis] if reduced else 1.0)
-            ax.plot(places, lengths, color=colour, linewidth=0.5, alpha=0.5)
             ax.plot(
                 places,
                 lengths,
@@ -159,10 +144,9 @@ def plot_lattice(
         if any(cell.alignment for cell in cells):
             ring = {"markerfacecolor": "none", "markeredgecolor": GREY, "markeredgewidth": 0.8}
             ax.plot([], [], "o", markersize=8, label="FA axis", **ring)
-        _name_cells(ax, [(titles or {}).get(cell.label, cell.label) for cell in cells])
+        _name_cells(ax, [cell_title(cell.label) for cell in cells])
         ax.set_ylabel("Pseudo-cubic length (Å)" if reduced else "Lattice constant (Å)")
-        ax.legend(loc="best", labelspacing=0.3)
-        ax.margins(y=0.12)
+        _name_marks(ax)
     return figure
 
 
@@ -189,6 +173,13 @@ def _draw_points(ax: Axes, points: Sequence[tuple[float | None, float | None]], 
         markeredgewidth=0.9,
         zorder=3,
     )
+
+
+def _name_marks(ax: Axes) -> None:
+    """Name the marks above the axes, where they cover no point."""
+    n_marks = len(ax.get_legend_handles_labels()[1])
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(n_marks, 4), borderaxespad=0.2)
+    ax.margins(y=0.12)
 
 
 def _name_cells(ax: Axes, names: Sequence[str]) -> None:

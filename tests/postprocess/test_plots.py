@@ -19,6 +19,7 @@ from corecrown.postprocess.plots import (
     COLUMN_MM,
     PAGE_MM,
     CellPanel,
+    cell_title,
     figure_bytes,
     plot_band_structures,
     plot_bands,
@@ -31,7 +32,6 @@ from corecrown.postprocess.plots import (
     species_colour,
 )
 from corecrown.postprocess.plots.bands import point_name
-from corecrown.postprocess.plots.cells import cell_titles
 from corecrown.postprocess.plots.pdos import group_species
 from corecrown.postprocess.results import BandEdges, Comparison, ComparisonRow
 
@@ -239,7 +239,7 @@ def test_shifts_have_bars_where_an_uncertainty_is_known():
     ]
     figure = plot_shifts(Comparison(rows=rows))
     ax = figure.axes[0]
-    assert [text.get_text() for text in ax.get_xticklabels()] == ["fa000", "fa025-b"]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["0 % FA", "25 % FA ∥ b"]
     bars = ax.containers[0].lines[2][0].get_segments()
     assert bars[1][:, 1] == pytest.approx([0.02, 0.06])
     assert len(ax.containers) == 2
@@ -262,22 +262,24 @@ def test_level_shifts_compare_like_with_like(study):
 def test_lattice_is_pseudocubic_for_pbnm_only(study):
     ax = plot_lattice(study.cells).axes[0]
     a = study.cells[0].lattice_a_angstrom
-    assert ax.lines[1].get_ydata()[0] == pytest.approx(a / 2**0.5)
+    assert ax.lines[0].get_ydata()[0] == pytest.approx(a / 2**0.5)
     other = [cell.model_copy(update={"setting": None}) for cell in study.cells]
-    assert plot_lattice(other).axes[0].lines[1].get_ydata()[0] == pytest.approx(a)
+    assert plot_lattice(other).axes[0].lines[0].get_ydata()[0] == pytest.approx(a)
 
 
-def test_titles_write_plain_labels_out_and_leave_others(study):
-    cells = [
-        *study.cells,
-        study.cells[1].model_copy(update={"label": "fa025-b-framework"}),
-        study.cells[0].model_copy(update={"label": "fa000", "fa_fraction": None}),
-    ]
-    titles = cell_titles(cells[:-1])
-    assert titles["fa025-b"] == "25 % FA ∥ b"
-    assert titles["fa000"] == "0 % FA"
-    assert titles["fa025-b-framework"] == "fa025-b-framework"
-    assert cell_titles(cells[-1:]) == {"fa000": "fa000"}
+@pytest.mark.parametrize(
+    ("label", "title"),
+    [
+        ("fa000", "0 % FA"),
+        ("fa025-b", "25 % FA ∥ b"),
+        ("fa100-a", "100 % FA ∥ a"),
+        ("fa025-b-framework", "fa025-b-framework"),
+        ("fapbbr3-a", "fapbbr3-a"),
+        ("mine", "mine"),
+    ],
+)
+def test_titles_write_plain_labels_out_and_leave_others(label, title):
+    assert cell_title(label) == title
 
 
 @pytest.mark.parametrize("count", [3, 20])
