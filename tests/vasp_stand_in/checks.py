@@ -4,61 +4,12 @@ import numpy as np
 from reading import Inputs, read_poscar
 
 KNOWN_TAGS = frozenset(
-    [
-        "ALGO",
-        "AMIN",
-        "AMIX",
-        "BMIX",
-        "EDIFF",
-        "EDIFFG",
-        "ENCUT",
-        "FERDO",
-        "FERWE",
-        "GGA",
-        "GGA_COMPAT",
-        "HFSCREEN",
-        "IBRION",
-        "ICHARG",
-        "ISEARCH",
-        "ISIF",
-        "ISMEAR",
-        "ISPIN",
-        "ISTART",
-        "ISYM",
-        "IVDW",
-        "KPAR",
-        "LAECHG",
-        "LASPH",
-        "LATTICE_CONSTRAINTS",
-        "LCHARG",
-        "LDIAG",
-        "LELF",
-        "LHFCALC",
-        "LMAXMIX",
-        "LORBIT",
-        "LREAL",
-        "LSORBIT",
-        "LVTOT",
-        "LWAVE",
-        "MAGMOM",
-        "NBANDS",
-        "NCORE",
-        "NEDOS",
-        "NELECT",
-        "NELM",
-        "NELMDL",
-        "NELMIN",
-        "NPAR",
-        "NSW",
-        "POTIM",
-        "PREC",
-        "PRECFOCK",
-        "SIGMA",
-        "SYMPREC",
-        "SYSTEM",
-        "TIME",
-        "LDAU",
-    ]
+    """
+    ALGO AMIN AMIX AMIX_MAG BMIX BMIX_MAG EDIFF EDIFFG ENCUT FERDO FERWE GGA GGA_COMPAT HFSCREEN IALGO IBRION
+    ICHARG IMIX ISEARCH ISIF ISMEAR ISPIN ISTART ISYM IVDW KPAR LAECHG LASPH LATTICE_CONSTRAINTS LCHARG LDAU LDIAG
+    LELF LHFCALC LMAXMIX LORBIT LPLANE LREAL LSORBIT LVTOT LWAVE MAGMOM MAXMIX NBANDS NCORE NEDOS NELECT NELM
+    NELMDL NELMIN NPAR NSIM NSW POTIM PREC PRECFOCK SIGMA SYMPREC SYSTEM TIME
+    """.split()
 )
 
 

@@ -17,7 +17,7 @@ from corecrown.workflows.kpoints import band_path, named_points
 from corecrown.workflows.protocols import Functional, HybridSettings, Theory
 from corecrown.workflows.record import StepFolder, StepOutput
 from corecrown.workflows.vasp.base import VaspMaker, files_in, mesh_edges
-from corecrown.workflows.vasp.inputs import GGA_TAG, VaspInput, make_input, mesh_of
+from corecrown.workflows.vasp.inputs import GGA_TAG, VaspInput, make_input, mesh_of, path_kpoints
 from corecrown.workflows.vasp.run import keep_outputs, run_vasp, tidy
 
 __all__ = ["HybridMaker", "irreducible_mesh"]
@@ -46,10 +46,11 @@ class HybridMaker(VaspMaker):
         """Return the input of the hybrid run, and of the run without exact exchange that it starts from."""
         mesh = mesh_of(structure, self.settings)
         kpoints, weights = irreducible_mesh(structure, mesh, self.settings.kpoint_shift)
-        extra = self._extra_kpoints(structure, kpoints)
+        extra, names = self._extra_kpoints(structure, kpoints)
         listed = {
             "kpoints": np.vstack([kpoints, extra]),
             "weights": np.concatenate([weights, np.zeros(len(extra))]),
+            "labels": [""] * len(kpoints) + names,
             "mesh": mesh,
             "shift": self.settings.kpoint_shift,
         }
@@ -64,13 +65,15 @@ class HybridMaker(VaspMaker):
         }
         return replace(made, before=before)
 
-    def _extra_kpoints(self, structure: Structure, known: FloatArray) -> FloatArray:
+    def _extra_kpoints(self, structure: Structure, known: FloatArray) -> tuple[FloatArray, list[str]]:
         if self.settings.path:
-            return band_path(structure, self.settings.path, self.settings.path_spacing).points
-        named = np.array(list(named_points(structure).values()))
-        apart = named[:, None, :] - known[None, :, :]
-        new: FloatArray = named[np.abs(apart - np.round(apart)).max(axis=2).min(axis=1) > 1e-6]
-        return new
+            along = path_kpoints(band_path(structure, self.settings.path, self.settings.path_spacing))
+            return along["kpoints"], along["labels"]
+        named = named_points(structure)
+        points = np.array(list(named.values()))
+        apart = points[:, None, :] - known[None, :, :]
+        new = np.abs(apart - np.round(apart)).max(axis=2).min(axis=1) > 1e-6
+        return points[new], [name for name, is_new in zip(named, new, strict=True) if is_new]
 
     def run(
         self, attempt: Path, record: StepFolder, key: str, inputs: VaspInput, source: StepOutput | None

@@ -5,7 +5,7 @@ both engines compute the same thing and a new default of atomate2 changes nothin
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import ceil
@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from ase import units
-from pymatgen.core import Structure
+from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar
 
 from corecrown.errors import InputError
-from corecrown.workflows.kpoints import count_irreducible, mesh_from_spacing
+from corecrown.workflows.kpoints import KpointPath, count_irreducible, mesh_from_spacing
 from corecrown.workflows.protocols import Functional, RelaxSettings, StepSettings, Theory
 from corecrown.workflows.vasp.potcars import PotcarFile, find_potcars
 
@@ -53,6 +53,8 @@ SPARE_BANDS = 8
 """Empty bands beyond those that are wanted: VASP's iterative diagonalisation converges the highest ones last."""
 
 GGA_TAG = {Functional.PBE: "PE", Functional.PBESOL: "PS"}
+
+_ASCII = {"Γ": "\\Gamma"}
 
 _COMMON: dict[str, Any] = {
     "ADDGRID": None,
@@ -130,6 +132,8 @@ class VaspInput:
         Shape (n, 3), fractional; listed points.
     weights
         Shape (n,), of the listed points; zero for points that only bands are wanted at.
+    labels
+        Names of the listed points, empty where they have none; for programs that read the folder.
     before
         Tags of a run before this one, from whose wavefunctions it starts (hybrids), as changes to ``incar``.
     """
@@ -142,6 +146,7 @@ class VaspInput:
     shift: tuple[int, int, int] = (0, 0, 0)
     kpoints: FloatArray | None = field(default=None, compare=False)
     weights: FloatArray | None = field(default=None, compare=False)
+    labels: Sequence[str] = ()
     before: Mapping[str, Any] | None = None
 
     @property
@@ -152,7 +157,10 @@ class VaspInput:
     @property
     def grouped(self) -> Structure:
         """The cell with its atoms in the order of POSCAR."""
-        return Structure.from_sites([self.structure[index] for index in self.order])
+        lattice = self.structure.lattice.matrix
+        exact = Lattice(np.where(np.abs(lattice) < 1e-10, 0.0, lattice))  # rounding would look like lost symmetry
+        sites = [self.structure[index] for index in self.order]
+        return Structure(exact, [site.specie for site in sites], [site.frac_coords for site in sites])
 
     @property
     def elements(self) -> list[str]:
@@ -240,6 +248,7 @@ class VaspInput:
             num_kpts=len(self.kpoints),
             kpts=tuple(tuple(float(value) for value in point) for point in self.kpoints),
             kpts_weights=[float(weight) for weight in weights],
+            labels=[_ASCII.get(label, label) for label in self.labels] or None,
         )
 
 
@@ -270,9 +279,18 @@ def mesh_of(structure: Structure, settings: StepSettings) -> tuple[int, int, int
     return mesh_from_spacing(structure, settings.kpoint_spacing)
 
 
-def path_kpoints(points: FloatArray) -> dict[str, Any]:
-    """Return listed k-points of equal weight, for bands from a given density."""
-    return {"kpoints": np.asarray(points, dtype=float), "weights": np.ones(len(points))}
+def path_kpoints(path: KpointPath) -> dict[str, Any]:
+    """Return the k-points of a path as fields of an input: corners twice, as in VASP's line mode, and named.
+
+    pymatgen and sumo tell lines by corners that stand twice.
+    """
+    places = list(range(len(path.points)))
+    for place in reversed(range(1, len(path.points) - 1)):
+        before, here, after = path.labels[place - 1 : place + 2]
+        if here and not before and not after:
+            places.insert(place, place)
+    labels = [path.labels[place] for place in places]
+    return {"kpoints": np.asarray(path.points)[places], "weights": np.ones(len(places)), "labels": labels}
 
 
 def bands_per_electron_pair(theory: Theory) -> int:
@@ -305,7 +323,7 @@ def make_input(
     mode
         Mode of the set, where it has modes.
     fields
-        ``kpoints`` and ``weights`` where k-points are listed; without them the mesh of the settings is taken.
+        ``kpoints``, ``weights`` and ``labels`` where k-points are listed; without them the mesh of the settings.
 
     Raises
     ------

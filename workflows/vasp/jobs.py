@@ -179,7 +179,7 @@ class BandsMaker(VaspMaker):
             self.level,
             tags,
             mode="line",
-            **path_kpoints(path.points),
+            **path_kpoints(path),
         )
 
     def prepare(self, attempt: Path, inputs: VaspInput, source: StepOutput | None) -> None:

@@ -96,7 +96,8 @@ def find_potcars(elements: Iterable[str]) -> dict[str, PotcarFile]:
     wanted = list(dict.fromkeys(elements))
     if not _pymatgen_settings().get("PMG_VASP_PSP_DIR"):
         return {element: _from_table(element) for element in wanted}
-    return {element: _from_library(element, potcar_release()) for element in wanted}
+    folder = str(_pymatgen_settings()["PMG_VASP_PSP_DIR"])
+    return {element: _from_library(element, potcar_release(), folder) for element in wanted}
 
 
 def require_potcars(potcars: Iterable[PotcarFile]) -> None:
@@ -125,27 +126,25 @@ def _from_table(element: str) -> PotcarFile:
     return PotcarFile(element, symbol, electrons, symbol)
 
 
-def _from_library(element: str, release: str) -> PotcarFile:
-    from pymatgen.io.vasp.inputs import PotcarSingle
+@cache
+def _from_library(element: str, release: str, folder: str) -> PotcarFile:
+    from pymatgen.io.vasp.inputs import POTCAR_FUNCTIONAL_MAP, PotcarSingle
 
+    if release not in POTCAR_FUNCTIONAL_MAP:
+        raise InputError(f"POTCAR release {release!r} is unknown to pymatgen", "set PMG_DEFAULT_FUNCTIONAL: PBE_54")
     symbol = _symbol(element)
-    folder = _pymatgen_settings()["PMG_VASP_PSP_DIR"]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pymatgen knows not every release; what matters is checked below
             found = PotcarSingle.from_symbol_and_functional(symbol, release)
             element_found, electrons = found.element, float(found.nelectrons)
             functional, title = found.functional, str(found.keywords["TITEL"])
-    except KeyError as error:
-        raise InputError(
-            f"POTCAR release {release!r} is unknown to pymatgen", "set PMG_DEFAULT_FUNCTIONAL: PBE_54"
-        ) from error
     except FileNotFoundError as error:
         raise InputError(
             f"{folder}: no POTCAR of {symbol} of release {release}",
             "'pmg config -p' arranges VASP's archives; PMG_DEFAULT_FUNCTIONAL names another release",
         ) from error
-    except (AttributeError, ValueError, IndexError, OSError) as error:
+    except (AttributeError, KeyError, ValueError, IndexError, OSError) as error:
         raise InputError(
             f"{folder}: the POTCAR of {symbol} ({release}) is damaged: {error}", "copy it again"
         ) from error

@@ -13,13 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from custodian.custodian import Custodian, CustodianError
-from custodian.vasp.jobs import VaspJob
-from custodian.vasp.validators import VaspFilesValidator, VasprunXMLValidator
-
 from corecrown.errors import InputError, RunError
 from corecrown.settings import get_settings
-from corecrown.workflows.vasp.handlers import default_handlers, require_same_physics
 from corecrown.workflows.vasp.inputs import Program, VaspInput
 from corecrown.workflows.vasp.potcars import require_potcars
 
@@ -84,6 +79,12 @@ def run_vasp(folder: Path, inputs: VaspInput) -> float:
     RunError
         If VASP did not come to a good end after the last try, or a handler changed what is computed.
     """
+    from custodian.custodian import Custodian, CustodianError
+    from custodian.vasp.jobs import VaspJob
+    from custodian.vasp.validators import VaspFilesValidator, VasprunXMLValidator
+
+    from corecrown.workflows.vasp.handlers import default_handlers, require_same_physics
+
     command = find_command(inputs.program)
     require_potcars(inputs.potcars.values())
     write_inputs(folder, inputs)
@@ -128,8 +129,9 @@ def reason_of_failure(folder: Path, error: Exception) -> str:
     said = said or [line.strip() for line in text.splitlines() if re.search(r"error|fatal|fail", line, re.IGNORECASE)]
     if said:
         return " ".join(said[:3])[:300]
-    if "UnconvergedErrorHandler" in str(error):
-        return "it did not converge"
+    corrections = re.findall(r'"errors":\s*\[\s*"([^"]+)"', _read(folder / "custodian.json"))
+    if corrections and corrections[-1] == "Unconverged":
+        return f"it did not converge, {len(corrections)} corrections notwithstanding"
     return str(error).splitlines()[0][:200] or type(error).__name__
 
 
