@@ -3,6 +3,7 @@
 Nothing here standardises a cell: operations are found in the axes the cell has.
 """
 
+import warnings
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
@@ -66,7 +67,9 @@ class Operation:
 def find_operations(structure: Structure, symprec: float = SYMPREC) -> list[Operation]:
     """Find the symmetry operations of a cell in its own axes, the identity first."""
     numbers = [site.specie.Z for site in structure]
-    found = spglib.get_symmetry((structure.lattice.matrix, structure.frac_coords, numbers), symprec=symprec)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of how spglib reports errors; None is handled below
+        found = spglib.get_symmetry((structure.lattice.matrix, structure.frac_coords, numbers), symprec=symprec)
     if found is None:
         return [Operation(np.eye(3), np.zeros(3), np.eye(3))]
     basis = structure.lattice.matrix.T
