@@ -77,7 +77,7 @@ def plan_study(spec: StudySpec, folder: Path | None = None, inputs: Path | None 
     for cell in build_cells(spec):
         planned[cell.label] = _plan_cell(cell, steps, steps_of(cell, steps.steps), folder, inputs)
     total = sum(step.core_hours for cell_steps in planned.values() for step in cell_steps.values() if not step.reused)
-    return StudyPlan(cells=planned, total_core_hours=round(total, 2))
+    return StudyPlan(cells=planned, total_core_hours=round(total, 5))
 
 
 def _plan_cell(
@@ -133,7 +133,7 @@ def _planned(pw: "PwInput | VaspInput", step: Step, reused: bool, folder: str) -
         n_electrons=pw.n_electrons,
         n_plane_waves=waves,
         memory_gib=round(estimate_memory_gib(pw), 2),
-        core_hours=round(estimate_core_hours(pw, step), 3),
+        core_hours=round(estimate_core_hours(pw, step), 5),
         reused=reused,
         folder=folder,
     )
@@ -180,7 +180,7 @@ def estimate_memory_gib(pw: PwInput) -> float:
     return float(total / 2**30 + 0.08 * parallel.ranks)
 
 
-SECONDS_PER_UNIT = 2.9e-9
+SECONDS_PER_UNIT = 1.0e-8
 """Core-seconds an scf iteration takes for each (plane waves × bands²) of a k-point, from our own recorded runs."""
 
 SCF_ITERATIONS, IONIC_STEPS, LATER_ITERATIONS, BANDS_ITERATIONS = 14, 15, 8, 5
