@@ -105,7 +105,7 @@ def test_the_strained_cell_has_its_own_positions_in_the_other_lattice():
     assert np.array_equal(cell.frac_coords, x.frac_coords)
     with pytest.raises(InputError, match="do not belong together"):
         derive_cell(spec, {"x": x, "y": build(supercell=(2, 1, 1))})
-    with pytest.raises(InputError, match="x has no structure yet"):
+    with pytest.raises(InputError, match="the structure of x is missing"):
         derive_cell(spec, {"y": y})
     with pytest.raises(InputError, match="not made from another"):
         derive_cell(CellSpec(fa=0), {})

@@ -165,7 +165,7 @@ def test_cubic_perovskite_has_its_direct_gap_at_r(tmp_path):
     flow = maker.make(cubic, "cubic", tmp_path)
     cell = run_locally(flow, store=JobStore(MemoryStore()), log=False, ensure_success=True)[flow.output.uuid][1].output
     assert cell.edges.direct
-    assert cell.edges.vbm_kpoint == pytest.approx((0.5, 0.5, 0.5))
+    assert np.abs(cell.edges.vbm_kpoint) == pytest.approx(0.5)  # R, whichever of its equivalents pw.x chose
     assert cell.edges.gap_ev == pytest.approx(1.7, abs=0.3)
     valence, conduction = cell.pdos.edge_character.vbm, cell.pdos.edge_character.cbm
     assert valence["Br-p"] > valence["Pb-s"] > 0.1
