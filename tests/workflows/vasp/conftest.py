@@ -51,10 +51,10 @@ def with_potcars(monkeypatch, library, no_potcars):
     return library
 
 
-@pytest.fixture
-def stand_in(monkeypatch, with_potcars):
-    """The stand-in called where VASP would be; returns its command."""
+def call_stand_in(monkeypatch, library):
+    """Set the environment so that the stand-in is called where VASP would be; returns its command."""
     command = f"{sys.executable} {STAND_IN}"
+    monkeypatch.setitem(pymatgen_inputs.SETTINGS, "PMG_VASP_PSP_DIR", str(library))
     monkeypatch.setenv("CORECROWN_VASP_STD_COMMAND", command)
     monkeypatch.setenv("CORECROWN_VASP_NCL_COMMAND", f"{command} --ncl")
     monkeypatch.setenv("CORECROWN_CUSTODIAN_POLLING_S", "0.05")
@@ -64,6 +64,20 @@ def stand_in(monkeypatch, with_potcars):
 
 
 @pytest.fixture
+def stand_in(monkeypatch, with_potcars):
+    """The stand-in called where VASP would be; returns its command."""
+    return call_stand_in(monkeypatch, with_potcars)
+
+
+@pytest.fixture(scope="module")
+def stand_in_for_all(library):
+    """The same for fixtures that serve all tests of a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield call_stand_in(patch, library)
+    get_settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
 def cubic():
     """Five atoms, axes of three lengths, all symmetry of an orthorhombic box."""
     fractions = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
@@ -73,7 +87,7 @@ def cubic():
 @pytest.fixture
 def skewed(cubic):
     """The same with atoms moved so that no symmetry is left, and elements not side by side."""
-    moved = cubic.get_sorted_structure(key=lambda site: -site.frac_coords[0])
+    moved = cubic.copy().get_sorted_structure(key=lambda site: -site.frac_coords[0])
     for index, shift in enumerate([(0.01, 0.02, 0.03), (-0.02, 0.01, 0.015), (0.013, -0.017, 0.01)]):
         moved.translate_sites([index], shift)
     moved.add_site_property("molecule", list(range(len(moved))))
