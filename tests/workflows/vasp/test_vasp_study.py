@@ -204,7 +204,7 @@ def silicon():
 
 @pytest.mark.espresso
 def test_both_engines_fill_the_same_fields(tmp_path, stand_in):
-    """The real pw.x and the stand-in on silicon: the same fields of the same kinds, but for what is the engine's own."""
+    """The real pw.x and the stand-in on silicon: the same fields of the same kinds, but for what is the engine's own."""  # noqa: E501
     from corecrown.workflows.protocols import load_protocol
 
     overrides = {
