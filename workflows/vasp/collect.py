@@ -13,14 +13,14 @@ from corecrown.postprocess.results import Step, StepResult
 from corecrown.workflows.jobs_base import cell_mismatch
 from corecrown.workflows.record import StepFolder, StepOutput
 from corecrown.workflows.vasp.base import VaspMaker, existing, in_our_order
-from corecrown.workflows.vasp.inputs import VaspInput, physics_of
+from corecrown.workflows.vasp.inputs import ISIF_ATOMS, ISIF_CELL, VaspInput, physics_of
 from corecrown.workflows.vasp.outputs import find_vaspruns
 from corecrown.workflows.vasp.vasprun import VaspRun, read_elapsed_s, read_run
 
 __all__ = ["adopt_run", "adopt_runs"]
 
-SET_BY_STAGES = {Step.RELAX: {"ISIF", "LATTICE_CONSTRAINTS"}}
-"""Tags that the stages of a step set in turn, so that the last INCAR says nothing of the whole."""
+SET_BY_STAGES = frozenset({"ISIF", "LATTICE_CONSTRAINTS"})
+"""Tags that the stages of a relaxation of the cell set in turn, so that the last INCAR says nothing of the whole."""
 
 KPOINTS_NOTE = "k-points are those that were run, not those that the relaxed cell asks for"
 
@@ -86,15 +86,16 @@ def adopt_run(maker: VaspMaker, record: StepFolder, structure: Structure, source
                 f"{folder}: the run is of another geometry: {apart}",
                 "a step after a relaxation starts from the relaxed cell: copy CONTCAR of relax to POSCAR and run again",
             )
-    _require_asked(folder, maker, inputs)
+    _require_asked(folder, inputs)
     inputs = _as_it_ran(folder, inputs, run)
     result = maker.gather(folder, record, maker.key(inputs, source), inputs, source, read_elapsed_s(folder) or 0.0)
     notes = [*result.notes, "run by hand and read back", *_kpoint_notes(folder, maker, structure)]
     return result.model_copy(update={"notes": notes})
 
 
-def _require_asked(folder: Path, maker: VaspMaker, inputs: VaspInput) -> None:
-    left_out = SET_BY_STAGES.get(maker.step, set())
+def _require_asked(folder: Path, inputs: VaspInput) -> None:
+    cell_relaxes = int(inputs.incar.get("ISIF", ISIF_ATOMS)) == ISIF_CELL
+    left_out = SET_BY_STAGES if cell_relaxes else frozenset()
     asked = physics_of(inputs.incar)
     ran = physics_of(dict(Incar.from_file(str(existing(folder, "INCAR")))))
     changed = [

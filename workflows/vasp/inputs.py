@@ -25,6 +25,8 @@ from corecrown.workflows.vasp.potcars import PotcarFile, find_potcars
 __all__ = [
     "BANDS_MULTIPLE",
     "GGA_TAG",
+    "ISIF_ATOMS",
+    "ISIF_CELL",
     "NOT_PHYSICS",
     "Program",
     "VaspInput",
@@ -45,6 +47,9 @@ class Program(StrEnum):
     STD = "vasp_std"
     NCL = "vasp_ncl"
 
+
+ISIF_CELL, ISIF_ATOMS = 3, 2
+"""VASP's ISIF where cell and atoms relax, and where the atoms do alone; the stress is computed in both."""
 
 BANDS_MULTIPLE = 8
 """NBANDS is a multiple of this, so that the usual ways to spread bands over ranks leave it alone."""
@@ -408,4 +413,10 @@ def _value(value: Any) -> str:
 def relax_tags(settings: RelaxSettings) -> dict[str, Any]:
     """Return the tags of a relaxation: forces in eV/Å, as a negative EDIFFG."""
     force = settings.force_threshold_ry_bohr * units.Rydberg / units.Bohr
-    return {"EDIFFG": -float(f"{force:.4g}"), "IBRION": 2, "ISIF": 3, "NSW": settings.max_ionic_steps, "LCHARG": False}
+    return {
+        "EDIFFG": -float(f"{force:.4g}"),
+        "IBRION": 2,
+        "ISIF": ISIF_CELL if settings.relax_cell else ISIF_ATOMS,
+        "LCHARG": False,
+        "NSW": settings.max_ionic_steps,
+    }

@@ -21,6 +21,7 @@ from corecrown.workflows.vasp.base import VaspMaker, files_in, in_our_order, mes
 from corecrown.workflows.vasp.hybrid import HybridMaker
 from corecrown.workflows.vasp.inputs import VaspInput, make_input, path_kpoints, relax_tags
 from corecrown.workflows.vasp.relaxation import (
+    Relaxed,
     axes_are_orthogonal,
     relax_in_stages,
     require_axes_along_xyz,
@@ -68,7 +69,10 @@ class RelaxMaker(VaspMaker):
             stages.append(run)
             return replace(run, structure=in_our_order(run.structure, inputs))
 
-        relaxed = relax_in_stages(start, self.settings.pressure_threshold_kbar, stage)
+        if self.settings.relax_cell:
+            relaxed = relax_in_stages(start, self.settings.pressure_threshold_kbar, stage)
+        else:
+            relaxed = Relaxed(stage(start, {}), [])
         total = replace(
             stages[-1],
             ionic_steps=sum(run.ionic_steps for run in stages),
@@ -108,7 +112,8 @@ class RelaxMaker(VaspMaker):
         notes: list[str],
     ) -> StepResult:
         """Return the result of a relaxation from its last run."""
-        if run.pressure_kbar is not None and abs(run.pressure_kbar) > 3 * self.settings.pressure_threshold_kbar:
+        allowed = 3 * self.settings.pressure_threshold_kbar
+        if self.settings.relax_cell and run.pressure_kbar is not None and abs(run.pressure_kbar) > allowed:
             notes = [*notes, f"pressure at the end: {run.pressure_kbar:.1f} kbar, beyond the threshold"]
         files = files_in(attempt, xml="vasprun.xml", output="OUTCAR")
         return self.result(run, attempt, record, key, inputs, wall_s, files=files, notes=notes)

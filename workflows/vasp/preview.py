@@ -6,7 +6,7 @@ import numpy as np
 from ase import units
 
 from corecrown.postprocess.results import Step
-from corecrown.workflows.vasp.inputs import Program, VaspInput
+from corecrown.workflows.vasp.inputs import ISIF_ATOMS, Program, VaspInput
 from corecrown.workflows.vasp.relaxation import axes_are_orthogonal, symmetry_keeps_axes
 from corecrown.workflows.vasp.run import write_inputs
 
@@ -83,8 +83,12 @@ def write_folder(folder: Path, inputs: VaspInput, step: Step) -> None:
     parts = [_HEAD.format(program=inputs.program.value)]
     if step is Step.RELAX:
         structure = inputs.structure
-        free = not axes_are_orthogonal(structure) or symmetry_keeps_axes(structure)
-        parts.append(_TWICE if free else _AXIS_BY_AXIS)
+        if int(inputs.incar["ISIF"]) == ISIF_ATOMS:
+            parts.append("$VASP\n")
+        elif not axes_are_orthogonal(structure) or symmetry_keeps_axes(structure):
+            parts.append(_TWICE)
+        else:
+            parts.append(_AXIS_BY_AXIS)
     else:
         parts.append(_RELAXED)
         if int(inputs.incar.get("ICHARG", 0)) >= 10:

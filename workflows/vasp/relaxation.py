@@ -20,6 +20,7 @@ import spglib
 from pymatgen.core import Lattice, Structure
 
 from corecrown.errors import InputError, RunError
+from corecrown.workflows.vasp.inputs import ISIF_ATOMS, ISIF_CELL
 from corecrown.workflows.vasp.vasprun import VaspRun, version_tuple
 
 __all__ = [
@@ -130,18 +131,18 @@ def relax_in_stages(structure: Structure, pressure_threshold_kbar: float, stage:
         Runs VASP on a geometry with some tags set and returns the run, read back in our order of atoms.
     """
     if not axes_are_orthogonal(structure):
-        return Relaxed(stage(stage(structure, {"ISIF": 3}).structure, {"ISIF": 3}), [])
+        return Relaxed(stage(stage(structure, {"ISIF": ISIF_CELL}).structure, {"ISIF": ISIF_CELL}), [])
     if symmetry_keeps_axes(structure):
-        last = stage(stage(structure, {"ISIF": 3}).structure, {"ISIF": 3})
+        last = stage(stage(structure, {"ISIF": ISIF_CELL}).structure, {"ISIF": ISIF_CELL})
         _require_square(last.structure)
         return Relaxed(last, [])
-    first = stage(structure, {"ISIF": 3})
+    first = stage(structure, {"ISIF": ISIF_CELL})
     square, off = set_square(first.structure)
     if version_tuple(first.code_version) >= LATTICE_CONSTRAINTS_SINCE:
         return _axis_by_axis(square, off, pressure_threshold_kbar, stage)
-    second = stage(square, {"ISIF": 3})
+    second = stage(square, {"ISIF": ISIF_CELL})
     square, again = set_square(second.structure)
-    last = stage(square, {"ISIF": 2})
+    last = stage(square, {"ISIF": ISIF_ATOMS})
     note = (
         f"symmetry does not keep the axes of this cell orthogonal: relaxed freely, angles set back to 90° "
         f"(they were off by {max(off, again):.3f}°), then the atoms alone; {_stress_left(last)}"
@@ -154,7 +155,7 @@ def _axis_by_axis(structure: Structure, off: float, threshold: float, stage: Sta
     cycles = 0
     while cycles < MAX_CYCLES and (last is None or _largest_axial_stress(last) > threshold):
         for axis in range(3):
-            last = stage(structure, {"ISIF": 3, "LATTICE_CONSTRAINTS": [other == axis for other in range(3)]})
+            last = stage(structure, {"ISIF": ISIF_CELL, "LATTICE_CONSTRAINTS": [other == axis for other in range(3)]})
             structure = last.structure
         cycles += 1
     assert last is not None

@@ -17,7 +17,13 @@ pytestmark = pytest.mark.usefixtures("no_potcars")
 
 OVERRIDES = {
     "all": {"encut_ev": 300, "kpoint_mesh": [2, 2, 2], "scf_threshold_ry_per_atom": 1e-9, "conduction_bands": 4},
-    "relax": {"force_threshold_ry_bohr": 1e-3, "max_ionic_steps": 30, "kpoint_mesh": [2, 2, 1], "conduction_bands": 0},
+    "relax": {
+        "force_threshold_ry_bohr": 1e-3,
+        "max_ionic_steps": 30,
+        "relax_cell": True,
+        "kpoint_mesh": [2, 2, 1],
+        "conduction_bands": 0,
+    },
     "bands": {"path": [["X", "Γ", "Y"]], "path_spacing": 0.3, "conduction_bands": 4},
     "pdos": {"conduction_bands": 4},
 }

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("stand_in")
 
 SMALL = {
     "all": {"kpoint_mesh": [2, 2, 2]},
-    "relax": {"kpoint_mesh": [2, 2, 2]},
+    "relax": {"kpoint_mesh": [2, 2, 2], "relax_cell": True},
     "bands": {"path": [["X", "Γ", "Y"], ["Γ", "Z"]], "path_spacing": 0.2},
     "pdos": {"kpoint_mesh": [2, 2, 2]},
 }
@@ -69,6 +69,13 @@ class TestSteps:
         assert output.result.notes == []
         assert (Path(output.dir_name) / "INCAR.relax1.gz").is_file()
         assert output.result.timing.ionic_steps > 2
+
+    def test_atoms_alone(self, skewed, tmp_path):
+        kept = SMALL | {"relax": {"kpoint_mesh": [2, 2, 2], "relax_cell": False}}
+        output = maker_of(Step.RELAX, tmp_path / "relax", kept).calculate(skewed)
+        assert np.allclose(Structure.from_dict(output.structure).lattice.matrix, skewed.lattice.matrix, atol=1e-7)
+        assert not list(Path(output.dir_name).glob("*.relax*"))
+        assert output.result.notes == []
 
     def test_bands_and_pdos_start_from_the_density(self, scf, cubic, tmp_path):
         bands = maker_of(Step.BANDS, tmp_path / "bands").calculate(cubic, scf)
@@ -177,7 +184,14 @@ class TestRefused:
         assert StepFolder(tmp_path / "scf").finished() is None
 
     def test_too_few_ionic_steps_are_continued(self, cubic, tmp_path):
-        few = SMALL | {"relax": {"kpoint_mesh": [2, 2, 2], "max_ionic_steps": 3, "force_threshold_ry_bohr": 5e-3}}
+        few = SMALL | {
+            "relax": {
+                "relax_cell": True,
+                "kpoint_mesh": [2, 2, 2],
+                "max_ionic_steps": 3,
+                "force_threshold_ry_bohr": 5e-3,
+            }
+        }
         output = maker_of(Step.RELAX, tmp_path / "relax", few).calculate(cubic)
         errors = [
             correction["errors"]

@@ -23,7 +23,7 @@ STEPS = ["relax", "scf", "bands", "pdos", "hybrid", "spin_orbit"]
 
 SMALL = {
     "all": {"kpoint_mesh": [2, 2, 2]},
-    "relax": {"kpoint_mesh": [2, 2, 1]},
+    "relax": {"kpoint_mesh": [2, 2, 1], "relax_cell": True},
     "bands": {"path": [["X", "Γ", "Y"]], "path_spacing": 0.3},
     "pdos": {"kpoint_mesh": [2, 2, 2]},
 }
@@ -141,7 +141,8 @@ class TestByHand:
 
     def run(self, planned, label, steps=STEPS, extra=None):
         for step in steps:
-            command = os.environ["CORECROWN_VASP_NCL_COMMAND" if step == "spin_orbit" else "CORECROWN_VASP_STD_COMMAND"]
+            program = "NCL" if step == "spin_orbit" else "STD"
+            command = os.environ[f"CORECROWN_VASP_{program}_COMMAND"]
             script = planned / "cells" / label / step / "run.sh"
             environment = {**os.environ, "VASP": command, **(extra or {})}
             subprocess.run(["sh", str(script)], check=True, capture_output=True, env=environment)
@@ -204,7 +205,7 @@ def silicon():
 
 @pytest.mark.espresso
 def test_both_engines_fill_the_same_fields(tmp_path, stand_in):
-    """The real pw.x and the stand-in on silicon: the same fields of the same kinds, but for what is the engine's own."""  # noqa: E501
+    """The real pw.x and the stand-in on silicon: the same fields of the same kinds, but for an engine's own."""
     from corecrown.workflows.protocols import load_protocol
 
     overrides = {
