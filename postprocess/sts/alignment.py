@@ -119,9 +119,13 @@ def energy_scales(
     optical
         Whether the optical gap gets a row.
     """
+    measured = "synthetic" if experiment.source.synthetic else "STS"
     rows = [
         ScaleRow(
-            f"STS {name}", place.vbm_v, place.cbm_v, f"E_F of {experiment.conditions.substrate or 'the substrate'}"
+            f"{measured} {name}",
+            place.vbm_v,
+            place.cbm_v,
+            f"E_F of {experiment.conditions.substrate or 'the substrate'}",
         )
         for name, place in experiment.places.items()
     ]

@@ -21,7 +21,7 @@ from corecrown.postprocess.plots.style import (
 from corecrown.postprocess.sts.alignment import ScaleRow
 from corecrown.postprocess.sts.analysis import StsAnalysis
 from corecrown.postprocess.sts.groups import GroupSpectra
-from corecrown.postprocess.sts.overlay import Junction, OverlayDos, OverlayFit, simulate_didv
+from corecrown.postprocess.sts.overlay import Junction, OverlayDos, OverlayFit, fitted_didv
 from corecrown.postprocess.sts.results import Spread, StabilityPoint, StsResult, TrapMap
 
 __all__ = [
@@ -126,7 +126,7 @@ def trap_figure(analysis: StsAnalysis, ax: Axes | None = None) -> Figure:
         return figure
 
 
-def trap_map_figure(maps: Sequence[TrapMap]) -> Figure:
+def trap_map_figure(maps: Sequence[TrapMap], synthetic: bool = False) -> Figure:
     """Draw how a change depends on both ends of the window, one panel a normalisation."""
     if not maps:
         raise InputError("no trap maps", "two groups are needed, and windows within the sweeps")
@@ -154,6 +154,8 @@ def trap_map_figure(maps: Sequence[TrapMap]) -> Figure:
             panel.set_axis_off()
         if image is not None:
             figure.colorbar(image, ax=list(axes.flat), label=f"{maps[0].group} against {maps[0].reference} (%)")
+        if synthetic:
+            figure.suptitle(SYNTHETIC, fontsize=8, color=GREY)
         return figure
 
 
@@ -217,21 +219,23 @@ def overlay_figure(
         figure, ax = figure_and_axes(ax, COLUMN_MM, 65)
         size = _tallest(spectrum)
         ax.plot(spectrum.bias_v, spectrum.mean_didv / size, color="black", label="STS")
-        total = simulate_didv(spectrum.bias_v, dos, junction, fit.shift_ev, fit.scissor_ev)
-        near = (spectrum.bias_v > fit.shift_ev - 0.3) & (
-            spectrum.bias_v < fit.shift_ev + dos.gap_ev + fit.scissor_ev + 0.3
-        )
-        scale = float(np.abs(spectrum.mean_didv[near]).max()) / size / max(float(np.abs(total[near]).max()), 1e-30)
-        ax.plot(spectrum.bias_v, total * scale, color=CONDUCTION, label="DFT")
+        total = fitted_didv(spectrum.bias_v, dos, junction, fit) / size
+        ax.plot(spectrum.bias_v, total, color=CONDUCTION, label="DFT")
         for index, name in enumerate(dos.parts):
-            part = simulate_didv(spectrum.bias_v, dos, junction, fit.shift_ev, fit.scissor_ev, name)
+            part = fitted_didv(spectrum.bias_v, dos, junction, fit, name) / size
             colour = GROUP_COLOURS[(index + 2) % len(GROUP_COLOURS)]
-            ax.plot(spectrum.bias_v, part * scale, color=colour, linewidth=0.6, label=name)
+            ax.plot(spectrum.bias_v, part, color=colour, linewidth=0.6, label=name)
         ax.set_ylim(0, 1.15)
         ax.set_xlabel("Sample bias (V)")
         ax.set_ylabel("dI/dV (normalised)")
         error = "" if fit.scissor_error_ev is None else f" ± {fit.scissor_error_ev:.2f}"
-        ax.set_title(f"valence edge {fit.shift_ev:+.2f} eV, scissor {fit.scissor_ev:+.2f}{error} eV", fontsize=8)
+        origin = SYNTHETIC if spectrum.synthetic else "STS"
+        ax.set_title(
+            f"valence edge {_volts(fit.shift_ev)} eV, scissor {_volts(fit.scissor_ev)}{error} eV",
+            fontsize=8,
+            loc="left",
+        )
+        ax.lines[0].set_label(origin)
         _legend(ax, loc="upper center", ncols=2)
         return figure
 

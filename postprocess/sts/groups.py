@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,8 @@ from corecrown.postprocess.sts.edges import (
     fit_histogram,
     platelet_weights,
 )
-from corecrown.postprocess.sts.mixture import LineShape, first_feature
+from corecrown.postprocess.sts.group_flags import common_value, edge_flags, spread_flags
+from corecrown.postprocess.sts.mixture import LineShape
 from corecrown.postprocess.sts.model import Sweep, SweepSet
 from corecrown.postprocess.sts.options import SpectrumNormalisation, StsOptions
 from corecrown.postprocess.sts.results import (
@@ -26,7 +27,6 @@ from corecrown.postprocess.sts.results import (
     GaussianCentre,
     GroupResult,
     Interval,
-    SecondEdges,
     SkippedFile,
     Spread,
     interval_of,
@@ -82,6 +82,7 @@ class GroupSpectra:
     trap_resamples: Array | None = None
     by_sweep: dict[str, Array] = field(default_factory=dict)
     shapes: dict[int, LineShape] = field(default_factory=dict)
+    synthetic: bool = False
 
 
 def analyse_group(
@@ -132,9 +133,9 @@ def analyse_group(
     traps, trap_resamples = _trap_integral(stack.bias_v, mean, resampled_means, options, edge_options, flags)
     second, own_shapes = second_edges(stack.bias_v, mean, resampled_means, options, edge_options, shapes or {})
     by_sweep, values = _by_sweep(stack, options)
-    flags += _edge_flags(stack, mean, main, edge_options, second)
-    flags += _spread_flags(main, by_sweep, edge_options)
-    temperature = _common(batch.sweeps, "temperature_k") or options.temperature_k
+    flags += edge_flags(stack, mean, main, edge_options, second)
+    flags += spread_flags(main, by_sweep, edge_options)
+    temperature = common_value(batch.sweeps, "temperature_k") or options.temperature_k
     resolution = _resolution(temperature, bandwidth, stack.sweeps, options, flags)
     flags += sorted({flag for sweep in batch.sweeps for flag in sweep.flags if flag.startswith("grid")})
     saturated = sum(any(flag.startswith("saturated") for flag in sweep.flags) for sweep in batch.sweeps)
@@ -170,6 +171,7 @@ def analyse_group(
         trap_resamples=trap_resamples,
         by_sweep=values,
         shapes=own_shapes,
+        synthetic=result.synthetic,
     )
     return result, spectra
 
@@ -211,7 +213,7 @@ def _spectra(stack: Stack, options: StsOptions, flags: list[str]) -> tuple[Array
         return _lockin_spectra(stack, options, flags), mean_current, options.bandwidth_v
     didv, bandwidth = differentiate(bias, current, options.bandwidth_v, options.derivative)
     if options.normalisation is SpectrumNormalisation.SET_POINT:
-        set_point = _common(stack.sweeps, "set_point_v")
+        set_point = common_value(stack.sweeps, "set_point_v")
         if set_point is None:
             raise InputError("the sweeps do not agree on a set point, or have none", "leave the normalisation out")
         scaled, reliable = normalise_to_set_point(bias, current, set_point)
@@ -329,65 +331,13 @@ def _spread(values: Array) -> Spread:
     )
 
 
-def _edge_flags(
-    stack: Stack, mean: Array, main: EdgeSet, options: EdgeOptions, second: SecondEdges | None
-) -> list[str]:
-    flags = []
-    vbm, cbm = main.vbm_v.value, main.cbm_v.value
-    for sign, name, edge in ((-1, "valence", vbm), (1, "conduction", cbm)):
-        if edge is None:
-            covered = stack.bias_v[0] < 0 if sign < 0 else stack.bias_v[-1] > 0
-            flags.append(f"no {name} edge: {'no prominent peak' if covered else 'the sweeps have no such side'}")
-            continue
-        bare = find_edges(stack.bias_v, mean, "first-peak", replace(options, prominence=0.0))
-        without = bare.vbm_v if sign < 0 else bare.cbm_v
-        if without is not None and abs(without - edge) > options.bandwidth_v:
-            flags.append(f"{name}: without a prominence the first peak would be a hump at {without:.2f} V")
-        shoulder = _shoulder(stack.bias_v, mean, sign, edge, options)
-        if shoulder is not None:
-            flags.append(f"{name}: a shoulder at {shoulder:.2f} V lies inside the first peak")
-    if second is not None:
-        flags.append("two sets of edges: the first peak may be a blend of both (see second_edges)")
-    set_point = _common(stack.sweeps, "set_point_v")
-    if set_point is not None and vbm is not None and cbm is not None and vbm < set_point < cbm:
-        flags.append(
-            f"the set point ({set_point:g} V) lies inside the gap: currents of different platelets share no scale"
-        )
-    return flags
-
-
-def _spread_flags(main: EdgeSet, by_sweep: BySweep, options: EdgeOptions) -> list[str]:
-    flags = []
-    for name, edge, spread in (
-        ("valence", main.vbm_v.value, by_sweep.vbm_v),
-        ("conduction", main.cbm_v.value, by_sweep.cbm_v),
-    ):
-        far = 3 * options.bandwidth_v + (spread.std or 0.0)
-        if edge is not None and spread.mean is not None and abs(spread.mean - edge) > far:
-            flags.append(
-                f"{name}: individual sweeps find another peak ({spread.mean:.2f} V) than the average ({edge:.2f} V)"
-            )
-    return flags
-
-
-def _shoulder(bias: Array, mean: Array, sign: int, edge: float, options: EdgeOptions) -> float | None:
-    side = np.flatnonzero(sign * bias >= 0)
-    side = side[::-1] if sign < 0 else side
-    if len(side) < 12:
-        return None
-    index = first_feature(sign * bias[side], mean[side], options.bandwidth_v)
-    if index is None or abs(edge) - sign * bias[side][index] < 1.5 * options.bandwidth_v:
-        return None
-    return float(bias[side][index])
-
-
 def _resolution(
     temperature: float | None, bandwidth: float, sweeps: Sequence[Sweep], options: StsOptions, flags: list[str]
 ) -> float | None:
     """Return the full width that temperature and modulation or derivative leave on a line, eV."""
     parts = [bandwidth]
     if options.use_lockin:
-        modulation = _common(sweeps, "modulation_v") or options.modulation_v
+        modulation = common_value(sweeps, "modulation_v") or options.modulation_v
         if modulation is None:
             flags.append("resolution: the modulation is not known, so its width is missing")
             parts = []
@@ -398,12 +348,6 @@ def _resolution(
     else:
         parts.append(thermal_width_ev(temperature))
     return math.hypot(*parts) if parts else None
-
-
-def _common(sweeps: Sequence[Sweep], name: str) -> float | None:
-    """Return a number that all sweeps agree on, or None."""
-    values = {getattr(sweep, name) for sweep in sweeps}
-    return values.pop() if len(values) == 1 else None
 
 
 def _or_nan(value: float | None) -> float:

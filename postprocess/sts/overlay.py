@@ -20,7 +20,7 @@ from scipy.special import expit
 from corecrown.errors import InputError
 from corecrown.postprocess.sts.spectra import modulation_width_ev
 
-__all__ = ["Junction", "OverlayDos", "OverlayFit", "fit_overlay", "overlay_dos", "simulate_didv"]
+__all__ = ["Junction", "OverlayDos", "OverlayFit", "fit_overlay", "fitted_didv", "overlay_dos", "simulate_didv"]
 
 Array = NDArray[np.float64]
 BOLTZMANN_EV = physical_constants["Boltzmann constant in eV/K"][0]
@@ -78,6 +78,7 @@ class OverlayFit(BaseModel):
     scissor_ev: float = Field(description="added to the computed gap, eV")
     shift_error_ev: float | None = Field(None, description="standard error over resampled spectra, or of the fit")
     scissor_error_ev: float | None = None
+    heights: tuple[float, float] = Field(description="of valence and conduction states, unit of dI/dV over simulated")
     r_squared: float
     notes: list[str] = Field(default_factory=list)
 
@@ -201,7 +202,8 @@ def fit_overlay(
     if len(bias) < 20:
         raise InputError("too few points between the edges", "check the edges and the sweeps")
     start = (edges_v[0], edges_v[1] - edges_v[0] - dos.gap_ev)
-    best, fitted, errors = _fit(bias, measured, dos, junction, start)
+    best, heights, errors = _fit(bias, measured, dos, junction, start)
+    fitted = heights @ _sides(bias, dos, junction, best)
     notes = ["heights of the two edges fitted apart: tunnelling matrix elements are not computed"]
     if resampled is not None and len(resampled) > 1:
         many = np.array([_fit(bias, row[inside], dos, junction, best)[0] for row in resampled])
@@ -214,9 +216,16 @@ def fit_overlay(
         scissor_ev=best[1],
         shift_error_ev=errors[0],
         scissor_error_ev=errors[1],
+        heights=(float(heights[0]), float(heights[1])),
         r_squared=1 - float(((measured - fitted) ** 2).sum()) / total if total > 0 else 0.0,
         notes=notes,
     )
+
+
+def fitted_didv(bias_v: Array, dos: OverlayDos, junction: Junction, fit: OverlayFit, part: str | None = None) -> Array:
+    """Return a computed dI/dV as fitted, total or one part of it, in the unit of the measured one."""
+    sides = _sides(bias_v, dos, junction, (fit.shift_ev, fit.scissor_ev), part)
+    return np.asarray(np.array(fit.heights) @ sides, dtype=np.float64)
 
 
 def _fit(
@@ -224,15 +233,15 @@ def _fit(
 ) -> tuple[tuple[float, float], Array, tuple[float | None, float | None]]:
     size = float(np.abs(measured).max()) or 1.0
 
-    def model(p: Array) -> Array:
-        simulated = simulate_didv(bias, dos, junction, float(p[0]), float(p[1]))
-        basis = np.stack(
-            [simulated * (bias < p[0] + (dos.gap_ev + p[1]) / 2), simulated * (bias >= p[0] + (dos.gap_ev + p[1]) / 2)]
-        )
-        heights, *_ = np.linalg.lstsq(basis.T, measured, rcond=None)
-        return np.asarray(heights @ basis, dtype=np.float64)
+    def heights(p: Array) -> Array:
+        sides = _sides(bias, dos, junction, (float(p[0]), float(p[1])))
+        return np.asarray(np.linalg.lstsq(sides.T, measured, rcond=None)[0], dtype=np.float64)
 
-    found = least_squares(lambda p: (model(p) - measured) / size, start, x_scale=0.05, diff_step=1e-3)
+    def misfit(p: Array) -> Array:
+        model = heights(p) @ _sides(bias, dos, junction, (float(p[0]), float(p[1])))
+        return np.asarray((model - measured) / size, dtype=np.float64)
+
+    found = least_squares(misfit, start, x_scale=0.05, diff_step=1e-3)
     freedom = max(len(bias) - 4, 1)
     variance = 2 * found.cost / freedom
     normal = found.jac.T @ found.jac
@@ -240,7 +249,16 @@ def _fit(
     if np.linalg.cond(normal) < 1e12:
         spread = np.sqrt(np.diag(np.linalg.inv(normal)) * variance)
         errors = (float(spread[0]), float(spread[1]))
-    return (float(found.x[0]), float(found.x[1])), model(found.x), errors
+    return (float(found.x[0]), float(found.x[1])), heights(found.x), errors
+
+
+def _sides(
+    bias: Array, dos: OverlayDos, junction: Junction, moved: tuple[float, float], part: str | None = None
+) -> Array:
+    """Return (2, n): what valence and conduction states give, parted at the middle of the gap."""
+    simulated = simulate_didv(bias, dos, junction, moved[0], moved[1], part)
+    middle = moved[0] + (dos.gap_ev + moved[1]) / 2
+    return np.stack([np.where(bias < middle, simulated, 0.0), np.where(bias < middle, 0.0, simulated)])
 
 
 def _instrument_width(junction: Junction) -> float:

@@ -80,7 +80,7 @@ def test_overlay_figure_on_synthetic_sweeps():
     junction = Junction(292, bandwidth_v=0.05)
     fit = fit_overlay(spectra.bias_v, spectra.mean_didv, semiconductor(), junction, (-1.13, 1.53))
     figure = overlay_figure(spectra, semiconductor(), junction, fit)
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["STS", "DFT", "Pb"]
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["synthetic", "DFT", "Pb"]
 
 
 def edge(value, error=0.005):
