@@ -150,7 +150,7 @@ def _planned_vasp(inputs: "VaspInput", step: Step, reused: bool, folder: str) ->
         n_electrons=inputs.n_electrons,
         n_plane_waves=waves,
         memory_gib=round(preview.estimate_memory_gib(inputs), 2),
-        core_hours=round(_core_hours(waves, inputs.n_bands, inputs.n_kpoints, step), 3),
+        core_hours=round(_core_hours(waves, inputs.n_bands, inputs.n_kpoints, step), 5),
         reused=reused,
         folder=folder,
     )

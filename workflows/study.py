@@ -130,6 +130,9 @@ class SubstitutionStudyMaker(Maker):
             Engine.VASP: ElectronicStructureMaker.for_vasp,
         }
         electronic = engines[spec.engine](spec.load_protocol(), spec.steps, theory)
+        if electronic.excitation is not None:
+            asked = {"kinds": tuple(spec.excitation.kinds), "supercell": spec.excitation.supercell}
+            electronic = replace(electronic, excitation=replace(electronic.excitation, **asked))
         return cls(electronic, spec.start.prerelax is Prerelax.CHGNET, spec.name)
 
     def make(self, cells: Sequence[Cell], info: StudyInfo, folder: str | Path | None = None) -> Flow:

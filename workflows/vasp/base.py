@@ -81,7 +81,7 @@ class VaspMaker(StepMaker):
         """Read what a run left into a result; an unconverged run is refused."""
         raise RunError(f"{type(self).__name__} reads nothing", "a Maker of a step says what it reads")
 
-    def read(self, folder: Path, *, projections: bool = False) -> VaspRun:
+    def read(self, folder: Path, *, projections: bool = False, name: str = "vasprun.xml") -> VaspRun:
         """Read the run in a folder.
 
         Raises
@@ -89,7 +89,7 @@ class VaspMaker(StepMaker):
         RunError
             If it is not whole, or did not converge.
         """
-        run = read_run(existing(folder, "vasprun.xml"), projections=projections)
+        run = read_run(existing(folder, name), projections=projections)
         if not run.scf_converged:
             raise RunError(
                 f"{self.label}: the electronic iterations did not converge", f"see {folder / 'OSZICAR'}; raise NELM"

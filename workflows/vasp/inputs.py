@@ -141,6 +141,8 @@ class VaspInput:
         Names of the listed points, empty where they have none; for programs that read the folder.
     before
         Tags of a run before this one, from whose wavefunctions it starts (hybrids), as changes to ``incar``.
+    after
+        Tags of runs that start from this one's wavefunctions (excited states), by name, as changes to ``incar``.
     """
 
     structure: Structure
@@ -153,6 +155,7 @@ class VaspInput:
     weights: FloatArray | None = field(default=None, compare=False)
     labels: Sequence[str] = ()
     before: Mapping[str, Any] | None = None
+    after: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def order(self) -> list[int]:
@@ -207,6 +210,8 @@ class VaspInput:
             files["POTCAR"] = "".join(f"{text}".rstrip("\n") + "\n" for text in texts)
         if self.before is not None:
             files["INCAR.before"] = incar_text(self.incar_before())
+        for name, tags in self.after.items():
+            files[f"INCAR.{name}"] = incar_text(_changed(self.incar, tags))
         return files
 
     def incar_before(self) -> dict[str, Any]:

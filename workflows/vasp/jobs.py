@@ -18,6 +18,7 @@ from corecrown.workflows.kpoints import band_path
 from corecrown.workflows.protocols import BandsSettings, PdosSettings, RelaxSettings, Theory
 from corecrown.workflows.record import StepFolder, StepOutput
 from corecrown.workflows.vasp.base import VaspMaker, files_in, in_our_order, mesh_edges, require_density, valence_edge
+from corecrown.workflows.vasp.excitation import ExcitationMaker
 from corecrown.workflows.vasp.hybrid import HybridMaker
 from corecrown.workflows.vasp.inputs import VaspInput, make_input, path_kpoints, relax_tags
 from corecrown.workflows.vasp.relaxation import (
@@ -296,5 +297,6 @@ MAKERS: dict[Step, type[VaspMaker]] = {
     Step.PDOS: PdosMaker,
     Step.HYBRID: HybridMaker,
     Step.SPIN_ORBIT: SpinOrbitMaker,
+    Step.EXCITATION: ExcitationMaker,
 }
 """The Maker of each step that this engine has."""

@@ -58,6 +58,21 @@ rm -f WAVECAR
 """
 
 
+_WITH_EXCITED = """# The ground state, then each excited state from its wavefunctions.
+cp INCAR INCAR.ground
+$VASP
+for file in WAVECAR CHGCAR CONTCAR OSZICAR OUTCAR vasprun.xml; do cp $file $file.ground; done
+for kind in {kinds}; do
+    cp INCAR.$kind INCAR
+    cp WAVECAR.ground WAVECAR
+    $VASP
+    for file in CHGCAR CONTCAR OSZICAR OUTCAR vasprun.xml; do cp $file $file.$kind; done
+done
+for file in *.ground; do mv $file ${{file%.ground}}; done
+rm -f WAVECAR
+"""
+
+
 def count_plane_waves(inputs: VaspInput) -> int:
     """Return the number of plane waves at a k-point: volume of the cutoff sphere times cell volume over (2π)³."""
     cutoff = float(inputs.incar["ENCUT"]) / units.Rydberg  # |G|² in Ry and 1/bohr²
@@ -93,5 +108,8 @@ def write_folder(folder: Path, inputs: VaspInput, step: Step) -> None:
         parts.append(_RELAXED)
         if int(inputs.incar.get("ICHARG", 0)) >= 10:
             parts.append(_DENSITY)
-        parts.append("$VASP\n" if inputs.before is None else _WITH_START)
+        if inputs.after:
+            parts.append(_WITH_EXCITED.format(kinds=" ".join(inputs.after)))
+        else:
+            parts.append("$VASP\n" if inputs.before is None else _WITH_START)
     (folder / RUN_SCRIPT).write_text("".join(parts), encoding="utf-8")

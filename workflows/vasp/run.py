@@ -34,7 +34,7 @@ OUTPUT = "vasp.out"
 KEPT = ("INCAR", "KPOINTS", "POSCAR", "CONTCAR", "OSZICAR", "OUTCAR", "vasprun.xml", OUTPUT)
 HEAVY = (
     *("AECCAR*", "CHG", "DOSCAR", "EIGENVAL", "ELFCAR", "IBZKPT", "LOCPOT", "PCDAT", "POTCAR", "PROCAR", "REPORT"),
-    *("STOPCAR", "TMPCAR", "WAVECAR", "WAVEDER", "XDATCAR", "vaspout.h5", "vaspwave.h5", "*.orig"),
+    *("STOPCAR", "TMPCAR", "WAVECAR*", "WAVEDER", "XDATCAR", "vaspout.h5", "vaspwave.h5", "*.orig"),
 )
 """Removed when a step is done: POTCAR can be made again from POTCAR.spec, and vasprun.xml holds the others' content."""
 
@@ -187,7 +187,7 @@ def tidy(folder: Path, keep: Iterable[str] = ()) -> None:
         for path in folder.glob(pattern):
             if path.name not in kept:
                 path.unlink(missing_ok=True)
-    for pattern in ("CHGCAR", *KEPT, *(f"{name}.*" for name in KEPT), *kept):
+    for pattern in ("CHGCAR", "CHGCAR.*", *KEPT, *(f"{name}.*" for name in KEPT), *kept):
         for path in folder.glob(pattern):
             if path.name != "INCAR" and path.suffix != ".gz":
                 _pack(path)

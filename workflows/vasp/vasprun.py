@@ -16,6 +16,7 @@ from pymatgen.io.vasp.inputs import Kpoints
 from pymatgen.io.vasp.outputs import Vasprun
 
 from corecrown.errors import InputError, RunError
+from corecrown.postprocess.edges import METAL_NOTE
 from corecrown.postprocess.pdos import AtomicState, edge_character
 from corecrown.postprocess.results import EdgeCharacter
 
@@ -273,10 +274,19 @@ def edge_character_of(run: VaspRun) -> EdgeCharacter:
     else:
         up, down = (round(float(channel.sum(axis=1).mean())) for channel in run.occupations)
         filled = (up, down)
+    if _overlap(run.eigenvalues_ev, [filled] if isinstance(filled, int) else list(filled)):
+        return EdgeCharacter(vbm=None, cbm=None, notes=[METAL_NOTE])
     found = edge_character(run.projections, run.eigenvalues_ev, states, filled)
     parts = {edge: getattr(found, edge) for edge in ("vbm", "cbm")}
     present = {edge: part and {label: share for label, share in part.items() if share} for edge, part in parts.items()}
     return found.model_copy(update=present)
+
+
+def _overlap(levels: FloatArray, filled: Sequence[int]) -> bool:
+    """Tell whether filled and empty bands overlap; levels are (n_spin, n_kpoints, n_bands)."""
+    tops = [of_spin[:, n - 1].max() for of_spin, n in zip(levels, filled, strict=True) if n > 0]
+    bottoms = [of_spin[:, n].min() for of_spin, n in zip(levels, filled, strict=True) if n < levels.shape[2]]
+    return bool(tops and bottoms and max(tops) >= min(bottoms))
 
 
 def version_tuple(version: str) -> tuple[int, int]:
