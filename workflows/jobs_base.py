@@ -18,7 +18,7 @@ from corecrown.postprocess.results import Step, StepResult
 from corecrown.workflows.protocols import StepSettings, Theory
 from corecrown.workflows.record import StepFolder, StepOutput
 
-__all__ = ["StepMaker", "attempt_in", "cell_mismatch"]
+__all__ = ["StepMaker", "attempt_in", "cell_mismatch", "said_in"]
 
 
 @dataclass
@@ -65,8 +65,9 @@ class StepMaker(Maker):
     def calculate(self, structure: Structure, source: StepOutput | None = None) -> StepOutput:
         """Do what :meth:`make` does, at once and without a flow."""
         record = StepFolder(Path(self.folder) if self.folder else Path.cwd())
-        inputs = self.inputs(structure)
-        key = self.key(inputs, source)
+        with said_in(record):
+            inputs = self.inputs(structure)
+            key = self.key(inputs, source)
         stored = record.finished(key)
         if stored is None:
             with attempt_in(record, key) as attempt:
@@ -91,6 +92,17 @@ class StepMaker(Maker):
     def extra_identity(self) -> dict[str, Any]:
         """Return what else determines the result, beyond the input of the program."""
         return {}
+
+
+@contextmanager
+def said_in(record: StepFolder) -> Iterator[None]:
+    """Say in the record why not even the inputs could be made, in an attempt of its own; said once."""
+    try:
+        yield
+    except CorecrownError as error:
+        if record.failure() != str(error):
+            record.fail(record.begin("no inputs"), str(error))
+        raise
 
 
 @contextmanager

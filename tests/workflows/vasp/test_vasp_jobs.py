@@ -224,6 +224,14 @@ class TestRefused:
         with pytest.raises(InputError, match="PMG_VASP_PSP_DIR"):
             maker_of(Step.SCF, tmp_path / "scf").calculate(cubic)
 
+    def test_missing_potcar_is_said_in_the_record(self, cubic, tmp_path, monkeypatch):
+        monkeypatch.setitem(pymatgen_inputs.SETTINGS, "PMG_VASP_PSP_DIR", str(tmp_path))
+        for _ in range(2):
+            with pytest.raises(InputError, match="no POTCAR of"):
+                maker_of(Step.SCF, tmp_path / "scf").calculate(cubic)
+        assert "no POTCAR of" in StepFolder(tmp_path / "scf").failure()
+        assert attempts(tmp_path / "scf") == ["attempt-001"]
+
     def test_what_vasp_refuses_is_told_in_its_words(self, cubic, tmp_path):
         maker = maker_of(Step.SPIN_ORBIT, tmp_path / "so")
         inputs = maker.inputs(cubic).with_incar(MAGMOM="3*0")
