@@ -3,25 +3,24 @@
 import contextlib
 import errno
 import logging
-import os
 import shutil
-import struct
 import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from signal import NSIG
 
 import psutil
 from custodian.custodian import Custodian, CustodianError, ErrorHandler, Job, Validator
-from monty.io import zopen
 
 from corecrown.errors import CorecrownError, InputError, RunError
 from corecrown.settings import get_settings
 from corecrown.workflows.espresso import handlers
-from corecrown.workflows.espresso.inputs import OUTDIR, PREFIX, PSEUDO_DIR, PwInput
+from corecrown.workflows.espresso.inputs import OUTDIR, PSEUDO_DIR, PwInput
 from corecrown.workflows.espresso.programs import command, default_ranks, program_environment
+from corecrown.workflows.espresso.saved import copy_density, remove_wavefunctions
 from corecrown.workflows.espresso.stdout import reason_of_failure
 
 __all__ = [
@@ -39,7 +38,8 @@ __all__ = [
 MAX_ERRORS = 20
 """A backstop: each handler knows how often it cures."""
 
-XML_NAME = "data-file-schema.xml"
+SAID_AT_ONCE = {"GFORTRAN_UNBUFFERED_PRECONNECTED": "y"}
+"""Lets gfortran's standard output through line by line: MPI_ABORT would lose what a diagonalisation said of its end."""
 
 SECONDS_TO_DIE = 10
 """What a program that is told to end gets before it is made to."""
@@ -139,9 +139,19 @@ class EspressoJob(Job):
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                env={**os.environ, **program_environment()},
+                env={**program_environment(), **SAID_AT_ONCE},
             )
         return self.process
+
+    @property
+    def signal(self) -> int | None:
+        """The signal that ended the program, as its return code or that of its launcher tells; None if none did."""
+        if self.process is None or self.process.returncode is None:
+            return None
+        code = self.process.returncode
+        if code < 0:
+            return -code
+        return code - 128 if 128 < code < 128 + NSIG else None
 
     def terminate(self, directory: str = "./") -> None:
         """End the program and all it started, such as the ranks of mpirun, stopped ones too."""
@@ -150,10 +160,11 @@ class EspressoJob(Job):
         with contextlib.suppress(psutil.NoSuchProcess):
             top = psutil.Process(self.process.pid)
             started = [top, *top.children(recursive=True)]
-            for signal_all in (psutil.Process.terminate, psutil.Process.kill):
+            for end in (psutil.Process.terminate, psutil.Process.kill):
                 for process in started:
                     with contextlib.suppress(psutil.NoSuchProcess):
-                        signal_all(process)
+                        end(process)
+                        process.resume()  # a stopped one would not hear of it
                 _, started = psutil.wait_procs(started, timeout=SECONDS_TO_DIE)
         self.process.wait()
 
@@ -228,14 +239,11 @@ def _failure(folder: Path, job: EspressoJob, error: Exception) -> CorecrownError
     if isinstance(error, OSError) and error.errno != errno.ENOSPC:
         return cannot_write(folder, error)
     output = handlers.latest_output(folder, job.stem)
-    handler = getattr(error, "handler", None)
-    if isinstance(handler, handlers.FirstOf):
-        handler = handler.current
-    if isinstance(error, OSError):
-        handler = handlers.DiskFull(job.stem)
-    if not isinstance(handler, handlers.PwHandler):
-        handler = None
-    reason = handler.reason(folder) if handler else reason_of_failure(folder, output.name)
+    handler = _who_saw_it(folder, job, error)
+    if isinstance(handler, handlers.Killed):
+        reason = handler.reason(folder, job.signal)
+    else:
+        reason = handler.reason(folder) if handler else reason_of_failure(folder, output.name)
     told = handlers.corrections(folder)
     hints = [f"see {output}", f"tried: {'; '.join(told)}" if told else "", handler.advice if handler else ""]
     message, hint = f"{job.program} did not come to a good end: {reason}", "; ".join(part for part in hints if part)
@@ -243,6 +251,19 @@ def _failure(folder: Path, job: EspressoJob, error: Exception) -> CorecrownError
         ranks = job.parallel.limited(folder).ranks
         return RunInterruptedError(message, hint, max(1, ranks // 2) if handler.fewer_ranks else ranks)
     return RunError(message, hint)
+
+
+def _who_saw_it(folder: Path, job: EspressoJob, error: Exception) -> handlers.PwHandler | None:
+    """Return our handler that saw the error and had no cure left; None where there is none."""
+    if isinstance(error, OSError):
+        return handlers.DiskFull(job.stem)
+    handler = getattr(error, "handler", None)
+    if isinstance(handler, handlers.FirstOf):
+        handler = handler.current
+    if isinstance(handler, handlers.PwHandler):
+        return handler
+    killed = handlers.Killed(job.stem)
+    return killed if job.signal is not None and killed.broke_off(folder) and not killed.said_why(folder) else None
 
 
 def cannot_write(folder: Path, error: OSError) -> RunError:
@@ -300,67 +321,6 @@ def write_inputs(folder: Path, inputs: PwInput, stem: str = "pw", copy_pseudopot
         outdir.symlink_to(elsewhere)
     outdir.mkdir(exist_ok=True)
     (folder / f"{stem}.in").write_text(inputs.text(), encoding="utf-8")
-
-
-def copy_density(source: Path, target: Path, wavefunctions: bool = False) -> None:
-    """Copy what a run without self-consistency needs from the folder of the scf into a fresh folder.
-
-    Raises
-    ------
-    RunError
-        If the density is not there, or it or the XML file is cut off: pw.x 6.7 takes what there is of a density and
-        goes on with it, so that nobody would notice.
-    """
-    save = source / OUTDIR / f"{PREFIX}.save"
-    patterns = ["charge-density*", "spin-polarization*", f"{XML_NAME}*", "paw.txt", "*.upf", "*.UPF"]
-    if wavefunctions:
-        patterns.append("wfc*")
-    found = [path for pattern in patterns for path in save.glob(pattern)] if save.is_dir() else []
-    if not any(path.name.startswith("charge-density") for path in found):
-        raise RunError(f"{save}: no charge density to start from", "run the scf step again (study rerun)")
-    destination = target / OUTDIR / f"{PREFIX}.save"
-    destination.mkdir(parents=True, exist_ok=True)
-    for path in found:
-        if path.suffix == ".gz":
-            with zopen(path, "rb") as packed:
-                (destination / path.stem).write_bytes(packed.read())
-        else:
-            shutil.copyfile(path, destination / path.name)
-    for name, is_whole in (("charge-density.dat", density_is_whole), (XML_NAME, xml_is_whole)):
-        copied = destination / name
-        if copied.is_file() and not is_whole(copied):
-            shutil.rmtree(destination)
-            raise RunError(f"{save / name}: cut off or damaged", "run the step that made it again (study rerun)")
-
-
-def density_is_whole(path: Path) -> bool:
-    """Return whether a file ``charge-density.dat`` holds as many bytes as its first record promises.
-
-    It is a file of Fortran records, each between two copies of its length: flags and sizes, the reciprocal cell, the
-    Miller indices of the G vectors, and the coefficients of each spin component (QEF/q-e, Modules/io_base.f90).
-    """
-    with path.open("rb") as stream:
-        head = stream.read(20)
-    if len(head) < 20:
-        return False
-    length, _, n_vectors, n_spin, again = map(int, struct.unpack("<5i", head))
-    records = [12, 9 * 8, 3 * 4 * n_vectors, *[16 * n_vectors] * n_spin]
-    return length == again == records[0] and path.stat().st_size >= sum(size + 8 for size in records)
-
-
-def xml_is_whole(path: Path) -> bool:
-    """Return whether an XML file of pw.x ends with its closing tag."""
-    with path.open("rb") as stream:
-        stream.seek(max(0, path.stat().st_size - 200))
-        return stream.read().rstrip().endswith(b"espresso>")
-
-
-def remove_wavefunctions(folder: Path) -> None:
-    """Remove wavefunctions and other heavy scratch, keeping the XML and the density."""
-    outdir = folder / OUTDIR
-    for pattern in ("*.wfc*", "*.mix*", "*.hub*", "*.save/wfc*", "*.bfgs", "*.restart_*", "*.igk*"):
-        for path in outdir.glob(pattern):
-            path.unlink(missing_ok=True)
 
 
 def _extra_handlers(names: Sequence[str], stem: str) -> list[ErrorHandler]:

@@ -39,6 +39,8 @@ class PwHandler(ErrorHandler):
 
     phrases: ClassVar[tuple[str, ...]] = ()
     """Any of them in the output means the error."""
+    error_phrases: ClassVar[tuple[str, ...]] = ()
+    """Any of them in the program's last words after ``Error in routine`` does; elsewhere they are mere remarks."""
     limit: ClassVar[int] = 1
     """How often this error is cured in one attempt."""
     advice: ClassVar[str] = ""
@@ -50,7 +52,9 @@ class PwHandler(ErrorHandler):
     def check(self, directory: str = "./") -> bool:
         """Return whether the error is there."""
         text = self.output(Path(directory))
-        return any(phrase in text for phrase in self.phrases)
+        last_words = text.partition("Error in routine")[2]
+        said = any(phrase in text for phrase in self.phrases)
+        return said or any(phrase in last_words for phrase in self.error_phrases)
 
     def correct(self, directory: str = "./") -> dict[str, Any]:
         """Cure the error; no actions mean that there is no cure left."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from corecrown.workflows.espresso.handlers.base import PwHandler
+from corecrown.workflows.espresso.handlers.ions import FINAL_SCF
 
 __all__ = [
     "BandsNotConverged",
@@ -20,8 +21,8 @@ __all__ = [
 ]
 
 _NOT_CONVERGED = "convergence NOT achieved"
-_FINAL_SCF = "inal scf calculation at the relaxed structure"
 _SMALLEST_BETA = 0.05
+_TOO_LARGE_TO_PRINT = 1e12
 
 
 class _UnfinishedScf(PwHandler):
@@ -37,7 +38,7 @@ class _UnfinishedScf(PwHandler):
 
     def failed_in_final_scf(self, folder: Path) -> bool:
         """Return whether it was the scf after a relaxation, with the plane waves of the relaxed cell."""
-        _, found, after = self.output(folder).partition(_FINAL_SCF)
+        _, found, after = self.output(folder).partition(FINAL_SCF)
         return bool(found) and _NOT_CONVERGED in after
 
     def failed(self, folder: Path) -> bool:
@@ -126,7 +127,7 @@ class _Diagonalisation(PwHandler):
         """Take the other algorithm: conjugate gradients after Davidson, then Davidson with twice the space."""
         now = self.keyword(folder, "diagonalization") or "david"
         if now == "david":
-            changed = self.edit(folder, "electrons", diagonalization="cg", diago_cg_maxiter=None)
+            changed = self.edit(folder, "electrons", diagonalization="cg")
         else:
             changed = self.edit(folder, "electrons", diagonalization="david", diago_david_ndim=8)
         went_on = self.continue_geometry(folder)
@@ -136,7 +137,7 @@ class _Diagonalisation(PwHandler):
 class CholeskyFailed(_Diagonalisation):
     """The overlap of trial states cannot be decomposed: they have become linearly dependent."""
 
-    phrases: ClassVar[tuple[str, ...]] = (
+    error_phrases: ClassVar[tuple[str, ...]] = (
         "problems computing cholesky",
         "Cholesky failed",
         "problems computing inverse",
@@ -146,7 +147,7 @@ class CholeskyFailed(_Diagonalisation):
 class OverlapNotPositive(_Diagonalisation):
     """The overlap matrix of the trial states is not positive definite, or its eigenvectors were not found."""
 
-    phrases: ClassVar[tuple[str, ...]] = (
+    error_phrases: ClassVar[tuple[str, ...]] = (
         "S matrix not positive definite",
         "eigenvectors failed to converge",
         "zhegvd failed",
@@ -156,13 +157,13 @@ class OverlapNotPositive(_Diagonalisation):
 class BandsNotConverged(_Diagonalisation):
     """More bands were left unconverged than the program puts up with."""
 
-    phrases: ClassVar[tuple[str, ...]] = ("too many bands are not converged",)
+    error_phrases: ClassVar[tuple[str, ...]] = ("too many bands are not converged",)
 
 
 class ChargeWrong(_Diagonalisation):
     """The bands found do not hold the electrons: states were missed, or there is no gap to fill bands up to."""
 
-    phrases: ClassVar[tuple[str, ...]] = ("charge is wrong",)
+    error_phrases: ClassVar[tuple[str, ...]] = ("charge is wrong",)
     limit = 1
     advice = "without a gap, bands cannot be filled; smearing is another calculation, so it is not put in here"
 
@@ -170,7 +171,7 @@ class ChargeWrong(_Diagonalisation):
 class TooFewBands(PwHandler):
     """Fewer bands than the electrons fill were asked for: compute more; empty ones change nothing."""
 
-    phrases: ClassVar[tuple[str, ...]] = ("too few bands",)
+    error_phrases: ClassVar[tuple[str, ...]] = ("too few bands",)
     limit = 4
     advice = "the number of bands is half the number of electrons at least (all of them with spin-orbit coupling)"
 
@@ -198,7 +199,7 @@ def _accuracies(output: str) -> list[float]:
     """Return the scf accuracies of the last scf loop of an output, Ry."""
     loop = output[output.rfind("iteration #  1 ") :] if "iteration #  1 " in output else output
     found = re.findall(r"estimated scf accuracy\s*<\s*(\S+)\s*Ry", loop)
-    return [_as_float(text, float("inf")) for text in found]
+    return [_as_float(text, _TOO_LARGE_TO_PRINT) for text in found]
 
 
 def _as_float(text: str | None, otherwise: float) -> float:

@@ -45,6 +45,10 @@ class EndedFromOutside(PwHandler):
     fewer_ranks: ClassVar[bool] = False
     """Whether that try gets half the ranks."""
 
+    def said_why(self, folder: Path) -> bool:
+        """Return whether the program ended itself with an error of its own."""
+        return "Error in routine" in self.output(folder)
+
     def broke_off(self, folder: Path) -> bool:
         """Return whether the program began, and did not come to its last words."""
         output = folder / f"{self.stem}.out"
@@ -62,13 +66,12 @@ class Killed(EndedFromOutside):
         folder = Path(directory)
         errors = self.errors(folder)
         ended = bool(_SIGNAL.search(errors)) or not errors.strip()
-        told = "Error in routine" in self.output(folder)
-        return self.broke_off(folder) and not told and ended and not _MEMORY.search(errors)
+        return self.broke_off(folder) and not self.said_why(folder) and ended and not _MEMORY.search(errors)
 
-    def reason(self, folder: Path) -> str:
-        """Return the signal, where it is known."""
+    def reason(self, folder: Path, signal: int | str | None = None) -> str:
+        """Return the signal, where it is known, and the last lines before it."""
         found = _SIGNAL.search(self.errors(folder))
-        signal = next((group for group in found.groups() if group), None) if found else None
+        signal = signal or (next((group for group in found.groups() if group), None) if found else None)
         lines = [line.strip() for line in self.output(folder).splitlines() if line.strip()]
         return f"killed{f' by signal {signal}' if signal else ''}; its last words: {'; '.join(lines[-2:]) or 'none'}"
 

@@ -47,7 +47,7 @@ class PseudopotentialUnreadable(PwHandler):
 class PseudopotentialsDisagree(PwHandler):
     """The pseudopotentials were not all made with one functional."""
 
-    phrases: ClassVar[tuple[str, ...]] = ("conflicting values for", "dft from PP files", "Inconsistent DFT")
+    error_phrases: ClassVar[tuple[str, ...]] = ("conflicting values for", "dft from PP files", "Inconsistent DFT")
     advice = "take all pseudopotentials from one set; corecrown setup installs sets of PBE and of PBEsol"
 
 

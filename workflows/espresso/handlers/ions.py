@@ -5,21 +5,31 @@ from typing import ClassVar
 
 from corecrown.workflows.espresso.handlers.base import PwHandler
 
-__all__ = ["BfgsFailed", "FftGridOutgrown", "IonicStepsUsedUp"]
+__all__ = ["FINAL_SCF", "BfgsFailed", "FftGridOutgrown", "IonicStepsUsedUp"]
+
+FINAL_SCF = "inal scf calculation at the relaxed structure"
+"""Heads the scf with the plane waves of the relaxed cell; versions differ in the case of its first letter."""
 
 _BFGS_FAILED = ("bfgs failed after", "history already reset at previous step")
 
 
 class IonicStepsUsedUp(PwHandler):
-    """The ionic steps are used up: go on from the last geometry, with a history that begins there."""
+    """The ionic steps are used up: go on from the last geometry, with a history that begins there.
+
+    Where the last of them is the one that converges, pw.x says so, announces the final scf, and leaves it out.
+    """
 
     limit = 2
     advice = "the same command again goes on from the last geometry; or raise relax.max_ionic_steps"
 
     def check(self, directory: str = "./") -> bool:
-        """Return whether the steps ended before the forces did, and not because BFGS gave up."""
+        """Return whether the steps ended before the forces did, or before the final scf, and BFGS has not given up."""
         text = self.output(Path(directory))
-        return "The maximum number of steps has been reached" in text and not any(said in text for said in _BFGS_FAILED)
+        if any(said in text for said in _BFGS_FAILED):
+            return False
+        _, final, after = text.partition(FINAL_SCF)
+        left_out = bool(final) and "JOB DONE" in after and "End of self-consistent calculation" not in after
+        return left_out or "The maximum number of steps has been reached" in text
 
     def reason(self, folder: Path) -> str:
         """Return what was allowed."""
@@ -53,7 +63,7 @@ class BfgsFailed(PwHandler):
 class FftGridOutgrown(PwHandler):
     """The cell has shrunk beyond what tables were laid out for: lay them out for more, from the last geometry."""
 
-    phrases: ClassVar[tuple[str, ...]] = ("Not enough space allocated for radial FFT",)
+    error_phrases: ClassVar[tuple[str, ...]] = ("Not enough space allocated for radial FFT",)
     limit = 3
     advice = "start from a cell closer to the relaxed one, for example with start.prerelax"
 

@@ -11,10 +11,9 @@ __all__ = ["TooManyPools", "TooManyRanks"]
 class TooManyPools(PwHandler):
     """More pools than k-points, or than ranks: one pool."""
 
-    phrases: ClassVar[tuple[str, ...]] = (
+    error_phrases: ClassVar[tuple[str, ...]] = (
         "some nodes have no k-points",
         "invalid number of pools",
-        "nr of pools",
     )
 
     def cure(self, folder: Path) -> str:
@@ -24,12 +23,12 @@ class TooManyPools(PwHandler):
 
 
 class TooManyRanks(PwHandler):
-    """The cell is too small for so many ranks: some are left without plane waves."""
+    """The cell is too small for so many ranks: some are left without plane waves, or an empty record to write."""
 
-    phrases: ClassVar[tuple[str, ...]] = (
-        "No plane waves found: running on too many processors",
-        "some nodes have no planewaves",
-        "some processors have no",
+    error_phrases: ClassVar[tuple[str, ...]] = (
+        "running on too many processors",
+        "some processors have no G-vectors",
+        "wrong record length",
     )
     advice = "is the cutoff too small for a single plane wave?"
 
