@@ -130,7 +130,7 @@ def _existing(path: str | Path) -> Path:
 
 
 def _vasprun_in(path: Path) -> Path | None:
-    if path.is_file():
-        return path if "vasprun" in path.name else None
-    found = sorted(path.glob("vasprun*.xml*"))
-    return found[0] if found else None
+    """Return the path if VASP's output is there, split folders and numbered relaxations included."""
+    from corecrown.workflows.vasp.outputs import find_vaspruns
+
+    return path if find_vaspruns(path) else None
