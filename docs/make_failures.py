@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-TESTS = ["tests/workflows/test_handlers.py", "tests/workflows/test_failures.py"]
+TESTS = ["tests/workflows/test_failures.py", "tests/workflows/test_handlers.py"]
 PROPERTY = "failure"
 
 HEAD = """\
@@ -29,6 +29,9 @@ so that pw.x stops by itself; the same command then goes on from the last geomet
 
 Handlers of your own are named in the settings (`extra_handlers: [my_module.MyHandler]`) and asked before these; a
 subclass of `corecrown.workflows.espresso.handlers.PwHandler` with `phrases` and `cure` is enough.
+
+"Cured" is followed by the handlers' own words: what each changed for the next try. "Told" is what the error says that
+ends the step; it also names the output file, what was tried, and what to do.
 
 | Failure | How it was provoked | What happened |
 |---|---|---|

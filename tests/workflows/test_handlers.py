@@ -3,6 +3,7 @@
 import errno
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ from corecrown.workflows.espresso.run import (
     RunInterruptedError,
     run_program,
 )
-from corecrown.workflows.espresso.saved import density_is_whole, xml_is_whole
+from corecrown.workflows.espresso.saved import copy_density, density_is_whole, xml_is_whole
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RECORDED = sorted(path.name for path in FIXTURES.glob("failed_*"))
@@ -98,14 +99,38 @@ def test_the_right_handler_sees_a_failure_and_leaves_the_physics_alone(failed, e
     assert corrections(failed) == [f"{expected}: {line}" for line in said]
     assert handler.advice or said
     if "written" in (failed / "made.txt").read_text():
-        record_property(
-            TABLE_ROW,
-            [expected, "output written after the program's source", "; then ".join(said) or "told"],
-        )
+        found = f"{expected}: {handler.reason(failed).split(';')[-1].strip()}"
+        record_property(TABLE_ROW, [found, "recorded output, its message as in the source", "; then ".join(said)])
 
 
 def test_a_healthy_output_alarms_nobody():
     assert seen_by(FIXTURES / "healthy_scf", default_handlers("pw")) == []
+
+
+@pytest.mark.parametrize(
+    "remark",
+    [
+        "suboptimal parallelization: some nodes have no k-points",
+        "some processors have no G-vectors for symmetrization",
+        "No plane waves found: running on too many processors?",
+    ],
+)
+def test_a_remark_in_a_healthy_output_is_no_error(tmp_path, remark):
+    folder = tmp_path / "run"
+    shutil.copytree(FIXTURES / "healthy_scf", folder)
+    text = (folder / "pw.out").read_text()
+    (folder / "pw.out").write_text(f"     Message from routine divide_et_impera:\n     {remark}\n{text}")
+    assert seen_by(folder, default_handlers("pw")) == []
+
+
+@pytest.mark.parametrize(("code", "expected"), [(0, None), (1, None), (62, None), (255, None), (-9, 9), (137, 9)])
+def test_a_signal_is_told_by_the_return_code(code, expected):
+    job = EspressoJob("pw.x", "pw", ParallelPlan(1, 1))
+    assert job.signal is None
+    job.process = subprocess.Popen(["true"])
+    job.process.wait()
+    job.process.returncode = code
+    assert job.signal == expected
 
 
 def test_outputs_of_cured_tries_are_kept(tmp_path):
@@ -359,6 +384,18 @@ def test_an_xml_file_that_is_cut_off_is_noticed(tmp_path):
     assert xml_is_whole(path)
     path.write_text("<qes:espresso>\n<output>")
     assert not xml_is_whole(path)
+
+
+def test_a_density_goes_to_the_scratch_disk_with_the_rest(tmp_path, monkeypatch):
+    monkeypatch.setenv("CORECROWN_SCRATCH_DIR", str(tmp_path / "scratch"))
+    get_settings.cache_clear()
+    saved = tmp_path / "scf" / "out" / "corecrown.save"
+    saved.mkdir(parents=True)
+    (saved / "charge-density.hdf5").write_bytes(b"density")
+    (tmp_path / "bands").mkdir()
+    copy_density(tmp_path / "scf", tmp_path / "bands")
+    assert (tmp_path / "bands" / "out").is_symlink()
+    assert len(list((tmp_path / "scratch").rglob("charge-density.hdf5"))) == 1
 
 
 def test_a_job_that_never_ran_can_be_ended(tmp_path):

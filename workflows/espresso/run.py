@@ -20,7 +20,7 @@ from corecrown.settings import get_settings
 from corecrown.workflows.espresso import handlers
 from corecrown.workflows.espresso.inputs import OUTDIR, PSEUDO_DIR, PwInput
 from corecrown.workflows.espresso.programs import command, default_ranks, program_environment
-from corecrown.workflows.espresso.saved import copy_density, remove_wavefunctions
+from corecrown.workflows.espresso.saved import copy_density, make_outdir, remove_wavefunctions
 from corecrown.workflows.espresso.stdout import reason_of_failure
 
 __all__ = [
@@ -313,13 +313,10 @@ def write_inputs(folder: Path, inputs: PwInput, stem: str = "pw", copy_pseudopot
             shutil.copyfile(file.path, target)
         else:
             target.symlink_to(file.path.resolve())
-    outdir = folder / OUTDIR
-    scratch = get_settings().scratch_dir
-    if scratch is not None and not copy_pseudopotentials and not outdir.exists():
-        elsewhere = scratch / "corecrown" / folder.resolve().as_posix().strip("/").replace("/", "_")
-        elsewhere.mkdir(parents=True, exist_ok=True)
-        outdir.symlink_to(elsewhere)
-    outdir.mkdir(exist_ok=True)
+    if copy_pseudopotentials:
+        (folder / OUTDIR).mkdir(exist_ok=True)
+    else:
+        make_outdir(folder)
     (folder / f"{stem}.in").write_text(inputs.text(), encoding="utf-8")
 
 

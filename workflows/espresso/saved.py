@@ -7,11 +7,24 @@ from pathlib import Path
 from monty.io import zopen
 
 from corecrown.errors import RunError
+from corecrown.settings import get_settings
 from corecrown.workflows.espresso.inputs import OUTDIR, PREFIX
 
-__all__ = ["copy_density", "density_is_whole", "remove_wavefunctions", "xml_is_whole"]
+__all__ = ["copy_density", "density_is_whole", "make_outdir", "remove_wavefunctions", "xml_is_whole"]
 
 XML_NAME = "data-file-schema.xml"
+
+
+def make_outdir(folder: Path) -> Path:
+    """Make and return the folder that pw.x keeps its files in; a link to the scratch disk where the settings say so."""
+    outdir = folder / OUTDIR
+    scratch = get_settings().scratch_dir
+    if scratch is not None and not outdir.exists():
+        elsewhere = scratch / "corecrown" / folder.resolve().as_posix().strip("/").replace("/", "_")
+        elsewhere.mkdir(parents=True, exist_ok=True)
+        outdir.symlink_to(elsewhere)
+    outdir.mkdir(exist_ok=True)
+    return outdir
 
 
 def copy_density(source: Path, target: Path, wavefunctions: bool = False) -> None:
@@ -30,8 +43,8 @@ def copy_density(source: Path, target: Path, wavefunctions: bool = False) -> Non
     found = [path for pattern in patterns for path in save.glob(pattern)] if save.is_dir() else []
     if not any(path.name.startswith("charge-density") for path in found):
         raise RunError(f"{save}: no charge density to start from", "run the scf step again (study rerun)")
-    destination = target / OUTDIR / f"{PREFIX}.save"
-    destination.mkdir(parents=True, exist_ok=True)
+    destination = make_outdir(target) / f"{PREFIX}.save"
+    destination.mkdir(exist_ok=True)
     for path in found:
         if path.suffix == ".gz":
             with zopen(path, "rb") as packed:

@@ -130,7 +130,7 @@ class WalltimeNear(EndedFromOutside):
         text = self.output(folder)
         if "Maximum CPU time exceeded" in text:
             return True
-        limited = self.stem == "pw" and self.keyword(folder, "max_seconds") is not None
+        limited = self.keyword(folder, "max_seconds") is not None
         return limited and "JOB DONE" in text and "End of " not in text
 
     def reason(self, folder: Path) -> str:
