@@ -3,9 +3,13 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["read_study", "read_sweeps"]
+__all__ = ["read_reference", "read_study", "read_sweeps"]
 
-_HOMES = {"read_study": "corecrown.postprocess.study", "read_sweeps": "corecrown.postprocess.sts.readers"}
+_HOMES = {
+    "read_reference": "corecrown.postprocess.reference",
+    "read_study": "corecrown.postprocess.study",
+    "read_sweeps": "corecrown.postprocess.sts.readers",
+}
 
 
 def __getattr__(name: str) -> Any:

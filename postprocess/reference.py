@@ -1,0 +1,60 @@
+"""Results that ship with the package: finished studies in ``inputs/reference``, read like any other."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from corecrown.errors import InputError
+from corecrown.postprocess.study import STUDY_FILE, Study, read_study
+from corecrown.resources import input_folder
+
+__all__ = ["read_provenance", "read_reference", "reference_names"]
+
+BEST_FIRST = ("precise", "balanced", "fast", "demo")
+
+
+def reference_names() -> list[str]:
+    """Return the names of the shipped results, the best protocol and the most cells first.
+
+    Examples
+    --------
+    >>> "demo" in reference_names()
+    True
+    """
+    root = input_folder("reference")
+    studies = {path.parent.name: read_study(path).result for path in sorted(root.glob(f"*/{STUDY_FILE}"))}
+
+    def rank(name: str) -> tuple[int, int, str]:
+        result = studies[name]
+        place = BEST_FIRST.index(result.protocol) if result.protocol in BEST_FIRST else len(BEST_FIRST)
+        return place, -len(result.cells), name
+
+    return sorted(studies, key=rank)
+
+
+def read_reference(name: str) -> Study:
+    """Read shipped results by their name.
+
+    Raises
+    ------
+    InputError
+        If nothing of that name ships; the message names what does.
+
+    Examples
+    --------
+    >>> study = read_reference("demo")
+    >>> round(study["fa000"].edges.gap_ev, 2)  # PBE without spin-orbit coupling at 40 Ry: not converged
+    2.24
+    """
+    if name not in {path.parent.name for path in input_folder("reference").glob(f"*/{STUDY_FILE}")}:
+        raise InputError(f"no results named {name!r} ship", f"shipped: {', '.join(reference_names()) or 'none'}")
+    return read_study(input_folder("reference", name))
+
+
+def read_provenance(folder: Path | str) -> dict[str, Any] | None:
+    """Return how a study came about (versions, commands, costs), or ``None`` where its folder does not say."""
+    path = Path(folder) / "provenance.json"
+    if not path.is_file():
+        return None
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
