@@ -20,7 +20,9 @@ from corecrown.workflows.study import SubstitutionStudyMaker, build_cells, cell_
 if TYPE_CHECKING:
     from corecrown.workflows.vasp.inputs import VaspInput
 
-__all__ = ["PlannedStep", "StudyPlan", "estimate_core_hours", "plan_study"]
+__all__ = ["COST_NOTE", "PlannedStep", "StudyPlan", "estimate_core_hours", "plan_step", "plan_study"]
+
+COST_NOTE = "core-hours from a model fitted to runs on one 2-core machine; a relaxation is taken to need 15 ionic steps"
 
 
 class PlannedStep(BaseModel):
@@ -46,9 +48,7 @@ class StudyPlan(BaseModel):
 
     cells: dict[str, dict[str, PlannedStep]]
     total_core_hours: float
-    cost_note: str = (
-        "core-hours from a model fitted to runs on one 2-core machine; a relaxation is taken to need 15 ionic steps"
-    )
+    cost_note: str = COST_NOTE
 
 
 def plan_study(spec: StudySpec, folder: Path | None = None, inputs: Path | None = None) -> StudyPlan:
@@ -108,7 +108,7 @@ def _plan_cell(
             destination = inputs / place
             destination.mkdir(parents=True, exist_ok=True)
             _write(destination, pw, step)
-        planned[step.value] = _planned(pw, step, reused, str(place))
+        planned[step.value] = plan_step(pw, step, reused, str(place))
     return planned
 
 
@@ -121,7 +121,20 @@ def _write(folder: Path, inputs: "PwInput | VaspInput", step: Step) -> None:
     write_folder(folder, inputs, step)
 
 
-def _planned(pw: "PwInput | VaspInput", step: Step, reused: bool, folder: str) -> PlannedStep:
+def plan_step(pw: "PwInput | VaspInput", step: Step, reused: bool, folder: str) -> PlannedStep:
+    """Return size and cost of one calculation.
+
+    Parameters
+    ----------
+    pw
+        Its input.
+    step
+        What it is for.
+    reused
+        Whether a finished one will be taken instead.
+    folder
+        Where it will be kept, for people.
+    """
     if not isinstance(pw, PwInput):
         return _planned_vasp(pw, step, reused, folder)
     n_bands = int(pw.namelists["system"]["nbnd"])
