@@ -13,9 +13,9 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from corecrown import __version__
-from corecrown.errors import CorecrownError
+from corecrown.errors import CorecrownError, InputError
+from corecrown.files import write_whole
 from corecrown.postprocess.cells import describe_level
-from corecrown.postprocess.files import write_whole
 from corecrown.postprocess.plots import (
     CellPanel,
     cell_title,
@@ -47,6 +47,8 @@ from corecrown.postprocess.study import Study
 __all__ = ["REPORT_FILE", "ReportFiles", "make_report", "write_report"]
 
 REPORT_FILE = "report.html"
+
+_UNWRITABLE = "check the disk and the permissions"
 
 DEMO_WARNING = (
     "This study ran with the protocol 'demo'. Its settings show the machinery and are not converged: do not use these "
@@ -111,7 +113,7 @@ def make_report(study: Study) -> ReportFiles:
     sections = [section for section in writer.sections() if section.holds_something()]
     page = _render(study.result, sections, writer.troubles)
     path = study.folder / REPORT_FILE
-    write_whole(path, page.encode("utf-8"))
+    write_whole(path, page, InputError, _UNWRITABLE)
     return ReportFiles(path, writer.written, writer.troubles)
 
 
@@ -251,7 +253,7 @@ class _Writer:
             return []
         for suffix in ("pdf", "png"):
             path = self.study.folder / "figures" / f"{name}.{suffix}"
-            write_whole(path, figure_bytes(figure, suffix))
+            write_whole(path, figure_bytes(figure, suffix), InputError, _UNWRITABLE)
             self.written.append(path)
         return [_Picture(name, caption, _inline_svg(figure_bytes(figure, "svg"), name), wide)]
 

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from pymatgen.core import Structure
 
 from corecrown.errors import InputError
+from corecrown.files import write_whole
 from corecrown.postprocess.cells import assemble_cell, describe_level
-from corecrown.postprocess.files import write_whole
 from corecrown.postprocess.results import CellResult, StudyResult
 
 __all__ = ["STUDY_FILE", "Study", "assemble_cell", "describe_level", "read_study", "write_study"]
@@ -26,7 +26,12 @@ def write_study(result: StudyResult, folder: Path) -> Path:
     Path
         The file that was written.
     """
-    return write_whole(Path(folder) / STUDY_FILE, (result.model_dump_json(indent=1) + "\n").encode("utf-8"))
+    return write_whole(
+        Path(folder) / STUDY_FILE,
+        result.model_dump_json(indent=1) + "\n",
+        InputError,
+        "check the disk and the permissions",
+    )
 
 
 def read_study(folder: Path | str) -> "Study":

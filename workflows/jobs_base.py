@@ -16,9 +16,15 @@ from pymatgen.core import Structure
 from corecrown.errors import CorecrownError, RunError
 from corecrown.postprocess.results import Step, StepResult
 from corecrown.workflows.protocols import StepSettings, Theory
-from corecrown.workflows.record import StepFolder, StepOutput
+from corecrown.workflows.record import StepFolder, StepOutput, cannot_write
 
-__all__ = ["StepMaker", "attempt_in", "cell_mismatch", "said_in"]
+__all__ = [
+    "StepMaker",
+    "attempt_in",
+    "cell_mismatch",
+    "said_in",
+    "valence_edge",
+]
 
 
 @dataclass
@@ -70,12 +76,22 @@ class StepMaker(Maker):
             key = self.key(inputs, source)
         stored = record.finished(key)
         if stored is None:
-            with attempt_in(record, key) as attempt:
-                stored = self.run(attempt, record, key, inputs, source)
-                record.finish(stored)
+            stored = self.compute(record, key, inputs, source)
         return StepOutput(
             dir_name=str((record.path / stored.folder).resolve()), structure=stored.structure, result=stored
         )
+
+    def compute(self, record: StepFolder, key: str, inputs: Any, source: StepOutput | None) -> StepResult:
+        """Run in a fresh attempt folder and store the result."""
+        with attempt_in(record, key) as attempt:
+            stored = self.run(attempt, record, key, inputs, source)
+            record.finish(stored)
+        return stored
+
+    @property
+    def level(self) -> Theory:
+        """The level of theory of this step."""
+        return self.theory
 
     def inputs(self, structure: Structure) -> Any:
         """Return the input of the program for a cell."""
@@ -88,6 +104,28 @@ class StepMaker(Maker):
     def key(self, inputs: Any, source: StepOutput | None) -> str:
         """Return the hash of all that determines the result of this step."""
         raise RunError(f"{type(self).__name__} has no key", "a Maker of an engine says what determines a result")
+
+    def density(self, source: StepOutput | None, inputs: Any) -> StepOutput:
+        """Return the scf that a run without self-consistency starts from, after checking that it fits.
+
+        Raises
+        ------
+        RunError
+            If there is none, or it is of another cell, other species, cutoffs, pseudopotentials or functional.
+        """
+        if source is None:
+            raise RunError(f"{self.label}: no scf to start from", "hand the output of an ScfMaker job in as source")
+        mismatch = self.density_mismatch(source.result, inputs)
+        if mismatch:
+            raise RunError(
+                f"{self.label}: the density in {source.dir_name} is not of this calculation: {mismatch}",
+                "run the scf again with the same cell and settings",
+            )
+        return source
+
+    def density_mismatch(self, scf: StepResult, inputs: Any) -> str | None:
+        """Return in what an scf differs from what an input asks for, or None."""
+        raise RunError(f"{type(self).__name__} compares no densities", "a Maker of an engine says what has to fit")
 
     def extra_identity(self) -> dict[str, Any]:
         """Return what else determines the result, beyond the input of the program."""
@@ -108,15 +146,28 @@ def said_in(record: StepFolder) -> Iterator[None]:
 @contextmanager
 def attempt_in(record: StepFolder, key: str) -> Iterator[Path]:
     """Open a fresh attempt; if it comes to nothing, its folder says why."""
-    attempt = record.begin(key)
+    try:
+        attempt = record.begin(key)
+    except OSError as error:
+        raise cannot_write(record.path, error) from error
     try:
         yield attempt
     except CorecrownError as error:
         record.fail(attempt, str(error))
         raise
+    except OSError as error:
+        record.fail(attempt, str(error))
+        raise cannot_write(attempt, error) from error
     except Exception as error:
         record.fail(attempt, f"{type(error).__name__}: {error}")
         raise
+
+
+def valence_edge(density: StepResult | None, fermi_ev: float | None) -> float:
+    """Return the valence edge of an scf in eV, which bands without self-consistency cannot know."""
+    if density is not None and density.edges is not None and density.edges.vbm_ev is not None:
+        return density.edges.vbm_ev
+    return fermi_ev or 0.0
 
 
 def cell_mismatch(theirs: Structure, mine: Structure, tolerance: float = 1e-5) -> str | None:

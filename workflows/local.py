@@ -15,13 +15,15 @@ from maggma.stores import MemoryStore
 
 from corecrown import __version__
 from corecrown.errors import InputError, RunError
+from corecrown.files import write_whole
 from corecrown.postprocess.results import Step, StudyResult
 from corecrown.resources import read_yaml
 from corecrown.structures.cells import Cell
 from corecrown.workflows.electronic import STEP_NEEDS
-from corecrown.workflows.espresso.stdout import Progress, read_progress
-from corecrown.workflows.record import StepFolder, StepState, cell_lock, write_atomically
-from corecrown.workflows.spec import Engine, StudySpec, load_study
+from corecrown.workflows.engines import read_progress, require_ready
+from corecrown.workflows.progress import Progress
+from corecrown.workflows.record import StepFolder, StepState, cell_lock
+from corecrown.workflows.spec import StudySpec, load_study
 from corecrown.workflows.study import (
     StudyInfo,
     SubstitutionStudyMaker,
@@ -67,7 +69,7 @@ def claim_folder(spec: StudySpec, folder: Path) -> None:
         raise InputError(f"{folder}: is not empty and holds no study", "give a new or empty folder with -d")
     elif folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file", "give a folder with -d")
-    write_atomically(place, f"# Read from {spec.source}\n{spec.to_yaml()}")
+    write_whole(place, f"# Read from {spec.source}\n{spec.to_yaml()}")
 
 
 def stored_study(folder: Path) -> StudySpec:
@@ -120,8 +122,8 @@ def run_study(
     maker = SubstitutionStudyMaker.from_spec(spec)
     every = build_cells(spec)
     chosen = every if cells is None else build_cells(spec, cells)
-    if spec.engine is Engine.ESPRESSO:
-        _require_espresso(chosen, maker)
+    work = [(cell, steps_of(cell, maker.electronic.steps)) for cell in chosen]
+    require_ready(spec.engine, work, maker.electronic)
     claim_folder(spec, folder)
     with contextlib.ExitStack() as locks:
         for cell in chosen:
@@ -135,17 +137,6 @@ def run_study(
         result = collect_study(spec, every, folder)
         _log_run(folder, began)
     return result
-
-
-def _require_espresso(cells: Sequence[Cell], maker: SubstitutionStudyMaker) -> None:
-    """Raise, before anything runs, if a program or a pseudopotential of these calculations is missing."""
-    from corecrown.workflows.espresso.programs import find_program
-
-    for program in ("pw.x", "projwfc.x") if Step.PDOS in maker.electronic.steps else ("pw.x",):
-        find_program(program)
-    for cell in cells:
-        for step in steps_of(cell, maker.electronic.steps):
-            getattr(maker.electronic, step.value).pseudopotentials(cell.structure)
 
 
 def _log_run(folder: Path, began: float) -> None:
@@ -198,6 +189,7 @@ def _depends(step: Step, on: Step) -> bool:
 
 def watch(folder: Path, labels: Sequence[str], steps: Sequence[Step]) -> Iterator[Running]:
     """Yield what is in work now."""
+    engine = stored_study(folder).engine
     for label in labels:
         for step in steps:
             record = StepFolder(cell_folder(folder, label) / step.value)
@@ -205,7 +197,7 @@ def watch(folder: Path, labels: Sequence[str], steps: Sequence[Step]) -> Iterato
             if not attempts or record.state() is not StepState.RUNNING:
                 continue
             began = (attempts[-1] / "attempt.json").stat().st_mtime
-            yield Running(label, step, read_progress(attempts[-1] / "pw.out"), time.time() - began)
+            yield Running(label, step, read_progress(engine, attempts[-1]), time.time() - began)
 
 
 @contextlib.contextmanager

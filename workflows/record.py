@@ -19,9 +19,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from corecrown.errors import RunError
+from corecrown.files import write_whole
 from corecrown.postprocess.results import StepResult, StructureDict
 
-__all__ = ["StepFolder", "StepOutput", "StepState", "cell_lock", "make_key", "write_atomically"]
+__all__ = ["StepFolder", "StepOutput", "StepState", "cannot_write", "cell_lock", "make_key"]
 
 RESULT, ATTEMPT, FAILURE, LOCK = "result.json", "attempt.json", "failure.json", "lock.json"
 
@@ -51,19 +52,9 @@ def make_key(identity: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the whole new one, whatever happens in between."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise RunError(f"{path}: cannot be written: {error.strerror}", "is the disk full or read-only?") from error
+def cannot_write(folder: Path, error: OSError) -> RunError:
+    """Return the error for a folder that cannot be written to."""
+    return RunError(f"{error.filename or folder}: {error.strerror or error}", "is the disk full or read-only?")
 
 
 class StepFolder:
@@ -115,13 +106,13 @@ class StepFolder:
             except FileExistsError:
                 number += 1
         about = {"key": key, "host": socket.gethostname(), "pid": os.getpid(), "started": _now()}
-        write_atomically(attempt / ATTEMPT, json.dumps(about, indent=1))
+        write_whole(attempt / ATTEMPT, json.dumps(about, indent=1))
         return attempt
 
     def finish(self, result: StepResult) -> None:
         """Store a result; from here on the step is done."""
         self._set_aside(unless=result.key)
-        write_atomically(self.path / RESULT, result.model_dump_json(indent=1))
+        write_whole(self.path / RESULT, result.model_dump_json(indent=1))
 
     def _set_aside(self, unless: str | None = None) -> None:
         current = self._read(self.path / RESULT)
@@ -131,7 +122,7 @@ class StepFolder:
     def fail(self, attempt: Path, reason: str) -> None:
         """Say in an attempt why it came to nothing."""
         with contextlib.suppress(RunError):
-            write_atomically(attempt / FAILURE, json.dumps({"reason": reason, "ended": _now()}, indent=1))
+            write_whole(attempt / FAILURE, json.dumps({"reason": reason, "ended": _now()}, indent=1))
 
     def failure(self) -> str | None:
         """Return why the last attempt failed, or None if it did not."""

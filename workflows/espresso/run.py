@@ -22,6 +22,7 @@ from corecrown.workflows.espresso.inputs import OUTDIR, PSEUDO_DIR, PwInput
 from corecrown.workflows.espresso.programs import command, default_ranks, program_environment
 from corecrown.workflows.espresso.saved import copy_density, make_outdir, remove_wavefunctions
 from corecrown.workflows.espresso.stdout import reason_of_failure
+from corecrown.workflows.record import cannot_write
 
 __all__ = [
     "EspressoJob",
@@ -264,11 +265,6 @@ def _who_saw_it(folder: Path, job: EspressoJob, error: Exception) -> handlers.Pw
         return handler
     killed = handlers.Killed(job.stem)
     return killed if job.signal is not None and killed.broke_off(folder) and not killed.said_why(folder) else None
-
-
-def cannot_write(folder: Path, error: OSError) -> RunError:
-    """Return the error for a folder that cannot be written to."""
-    return RunError(f"{error.filename or folder}: {error.strerror}", "is the disk full or read-only?")
 
 
 def run_pw(folder: Path, inputs: PwInput, stem: str = "pw", cures: Sequence[ErrorHandler] | None = None) -> float:

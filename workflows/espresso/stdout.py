@@ -1,39 +1,18 @@
 """What pw.x says on its standard output: progress while it runs, the last geometry, and the reason of an end."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from ase import units
 from pymatgen.core import Lattice, Structure
 
-__all__ = ["Progress", "last_geometry", "read_progress", "reason_of_failure"]
+from corecrown.workflows.progress import Progress
+
+__all__ = ["last_geometry", "read_progress", "reason_of_failure"]
 
 _TAIL_BYTES = 200_000
 _ERROR_BLOCK = re.compile(r"%{20,}\s*\n(.*?)\n\s*%{20,}", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a running pw.x is.
-
-    Parameters
-    ----------
-    ionic_step
-        1-based number of the geometry in work (1 for a run at fixed atoms).
-    scf_iteration
-        1-based number of the scf iteration in work, 0 before the first.
-    accuracy_ry
-        Estimated scf accuracy of the last iteration, Ry.
-    kpoint
-        Number of the k-point in work in a run without self-consistency, or None.
-    """
-
-    ionic_step: int = 1
-    scf_iteration: int = 0
-    accuracy_ry: float | None = None
-    kpoint: int | None = None
 
 
 def read_progress(output: Path) -> Progress:

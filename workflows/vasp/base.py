@@ -23,8 +23,6 @@ __all__ = [
     "files_in",
     "in_our_order",
     "mesh_edges",
-    "require_density",
-    "valence_edge",
 ]
 
 
@@ -51,10 +49,9 @@ class VaspMaker(StepMaker):
             }
         )
 
-    @property
-    def level(self) -> Theory:
-        """The level of theory of this step."""
-        return self.theory
+    def density_mismatch(self, scf: StepResult, inputs: VaspInput) -> str | None:
+        """Return in what an scf differs from what an input asks for, or None."""
+        return _density_mismatch(scf, inputs, self.level)
 
     def run(
         self, attempt: Path, record: StepFolder, key: str, inputs: VaspInput, source: StepOutput | None
@@ -164,32 +161,6 @@ def mesh_edges(run: VaspRun, fermi_ev: float | None) -> BandEdges:
     """Return the edges on all k-points of a run."""
     bands = mesh_band_structure(run.structure, run.kpoints, run.spins, fermi_ev or 0.0)
     return find_edges(bands, "mesh", run.n_electrons, spin_orbit=run.spin_orbit)
-
-
-def valence_edge(source: StepOutput | None, run: VaspRun) -> float:
-    """Return the valence edge of the scf, which bands without self-consistency cannot know."""
-    if source is not None and source.result.edges is not None and source.result.edges.vbm_ev is not None:
-        return source.result.edges.vbm_ev
-    return run.fermi_ev or 0.0
-
-
-def require_density(label: str, source: StepOutput | None, inputs: VaspInput, theory: Theory) -> StepOutput:
-    """Return the scf that a run without self-consistency starts from, after checking that it fits.
-
-    Raises
-    ------
-    RunError
-        If there is none, or it is of another cell, other species, cutoff, POTCARs or functional.
-    """
-    if source is None:
-        raise RunError(f"{label}: no scf to start from", "hand the output of an ScfMaker job in as source")
-    mismatch = _density_mismatch(source.result, inputs, theory)
-    if mismatch:
-        raise RunError(
-            f"{label}: the density in {source.dir_name} is not of this calculation: {mismatch}",
-            "run the scf again with the same cell and settings",
-        )
-    return source
 
 
 def _density_mismatch(source: StepResult, inputs: VaspInput, theory: Theory) -> str | None:

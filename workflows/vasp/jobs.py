@@ -14,10 +14,11 @@ from corecrown.postprocess.edges import find_edges
 from corecrown.postprocess.pdos import AtomicState, complete_dos
 from corecrown.postprocess.results import PdosSummary, Step, StepResult
 from corecrown.workflows.bandstructure import line_band_structure
+from corecrown.workflows.jobs_base import valence_edge
 from corecrown.workflows.kpoints import band_path
 from corecrown.workflows.protocols import BandsSettings, PdosSettings, RelaxSettings, Theory
 from corecrown.workflows.record import StepFolder, StepOutput
-from corecrown.workflows.vasp.base import VaspMaker, files_in, in_our_order, mesh_edges, require_density, valence_edge
+from corecrown.workflows.vasp.base import VaspMaker, files_in, in_our_order, mesh_edges
 from corecrown.workflows.vasp.excitation import ExcitationMaker
 from corecrown.workflows.vasp.hybrid import HybridMaker
 from corecrown.workflows.vasp.inputs import VaspInput, make_input, path_kpoints, relax_tags
@@ -190,7 +191,7 @@ class BandsMaker(VaspMaker):
 
     def prepare(self, attempt: Path, inputs: VaspInput, source: StepOutput | None) -> None:
         """Put the density of the scf into the folder, after checking that it fits."""
-        copy_density(Path(require_density(self.label, source, inputs, self.level).dir_name), attempt)
+        copy_density(Path(self.density(source, inputs).dir_name), attempt)
 
     def gather(
         self,
@@ -203,7 +204,7 @@ class BandsMaker(VaspMaker):
     ) -> StepResult:
         """Read the bands and keep them as a pymatgen band structure."""
         run = self.read(attempt)
-        fermi = valence_edge(source, run)
+        fermi = valence_edge(source.result if source else None, run.fermi_ev)
         bands = line_band_structure(inputs.structure, run.kpoints, run.spins, fermi)
         dumpfn(bands.as_dict(), str(attempt / "bands.json.gz"))
         edges = find_edges(bands, "bands", run.n_electrons, spin_orbit=run.spin_orbit)
@@ -230,7 +231,7 @@ class PdosMaker(VaspMaker):
 
     def prepare(self, attempt: Path, inputs: VaspInput, source: StepOutput | None) -> None:
         """Put the density of the scf into the folder, after checking that it fits."""
-        copy_density(Path(require_density(self.label, source, inputs, self.level).dir_name), attempt)
+        copy_density(Path(self.density(source, inputs).dir_name), attempt)
 
     def gather(
         self,
@@ -245,7 +246,7 @@ class PdosMaker(VaspMaker):
         run = self.read(attempt, projections=True)
         if run.projections is None:
             raise RunError(f"{self.label}: the run has no projections", "LORBIT = 11 writes them")
-        edges = mesh_edges(run, valence_edge(source, run))
+        edges = mesh_edges(run, valence_edge(source.result if source else None, run.fermi_ev))
         states = [
             AtomicState(inputs.order[state.atom_index], state.element, state.l, state.m)
             for state in atomic_states(run.structure, run.projections.shape[-1])

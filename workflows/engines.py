@@ -1,0 +1,70 @@
+"""What the runner asks of an engine: whether a study can start, and how far a calculation is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from corecrown.postprocess.results import Step
+from corecrown.structures.cells import Cell
+from corecrown.workflows.electronic import ElectronicStructureMaker
+from corecrown.workflows.progress import Progress
+from corecrown.workflows.spec import Engine
+
+__all__ = ["Work", "read_progress", "require_ready"]
+
+Work = Sequence[tuple[Cell, Sequence[Step]]]
+"""Each cell with the steps it goes through."""
+
+
+def require_ready(engine: Engine, work: Work, electronic: ElectronicStructureMaker) -> None:
+    """Raise, before anything runs, if a program or a pseudopotential of these calculations is missing.
+
+    Parameters
+    ----------
+    engine
+        Which code runs.
+    work
+        What is to be computed.
+    electronic
+        The Makers of the steps.
+
+    Raises
+    ------
+    CorecrownError
+        Naming what is missing and how to get it.
+    """
+    if engine is Engine.ESPRESSO:
+        _require_espresso(work, electronic)
+    else:
+        _require_vasp(work, electronic)
+
+
+def _require_espresso(work: Work, electronic: ElectronicStructureMaker) -> None:
+    from corecrown.workflows.espresso.programs import find_program
+
+    for program in ("pw.x", "projwfc.x") if Step.PDOS in electronic.steps else ("pw.x",):
+        find_program(program)
+    for cell, steps in work:
+        for step in steps:
+            getattr(electronic, step.value).pseudopotentials(cell.structure)
+
+
+def _require_vasp(work: Work, electronic: ElectronicStructureMaker) -> None:
+    from corecrown.workflows.vasp.potcars import require_potcars
+    from corecrown.workflows.vasp.run import find_command
+
+    for cell, steps in work:
+        for step in steps:
+            inputs = getattr(electronic, step.value).inputs(cell.structure)
+            find_command(inputs.program)
+            require_potcars(inputs.potcars.values())
+
+
+def read_progress(engine: Engine, attempt: Path) -> Progress:
+    """Read how far the calculation in an attempt folder is, from what its program has written so far."""
+    if engine is Engine.ESPRESSO:
+        from corecrown.workflows.espresso.stdout import read_progress as of_espresso
+
+        return of_espresso(attempt / "pw.out")
+    from corecrown.workflows.vasp.progress import read_progress as of_vasp
+
+    return of_vasp(attempt / "OSZICAR")

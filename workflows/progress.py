@@ -1,0 +1,27 @@
+"""How far a running calculation is, whatever the engine."""
+
+from dataclasses import dataclass
+
+__all__ = ["Progress"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a running program is.
+
+    Parameters
+    ----------
+    ionic_step
+        1-based number of the geometry in work (1 for a run at fixed atoms).
+    scf_iteration
+        1-based number of the scf iteration in work, 0 before the first.
+    accuracy_ry
+        Estimated scf accuracy of the last iteration, Ry.
+    kpoint
+        Number of the k-point in work in a run without self-consistency, or None.
+    """
+
+    ionic_step: int = 1
+    scf_iteration: int = 0
+    accuracy_ry: float | None = None
+    kpoint: int | None = None
