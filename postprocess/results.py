@@ -17,6 +17,7 @@ __all__ = [
     "ComparisonRow",
     "Distortion",
     "EdgeCharacter",
+    "EnsembleResult",
     "Excitation",
     "LedgerRow",
     "Level",
@@ -26,6 +27,7 @@ __all__ = [
     "Pseudopotential",
     "RunSettings",
     "ShiftSplit",
+    "Spread",
     "Step",
     "StepResult",
     "StepTiming",
@@ -62,6 +64,7 @@ class Step(StrEnum):
     MASSES = "masses"
     HYBRID = "hybrid"
     SPIN_ORBIT = "spin_orbit"
+    MASSES_SPIN_ORBIT = "masses_spin_orbit"
     EXCITATION = "excitation"
 
 
@@ -194,6 +197,9 @@ class StepTiming(Result):
     scf_iterations: int | None = None
     ionic_steps: int | None = None
     attempts: int = 1
+    reused_from: str | None = Field(
+        None, description="where this was computed, if not here: STUDY/cells/LABEL/STEP, below the folder of the studies"
+    )
 
 
 class StepResult(Result):
@@ -226,6 +232,7 @@ class CellResult(Result):
     label: str
     fa_fraction: float | None = Field(None, ge=0, le=1)
     alignment: str | None = None
+    ensemble: str | None = Field(None, description="label of the ensemble this cell is a member of")
     formula: str
     setting: str | None = "Pbnm"
     structure: StructureDict = Field(description="pymatgen Structure as dict, relaxed where it was relaxed")
@@ -233,6 +240,7 @@ class CellResult(Result):
     lattice_b_angstrom: float
     lattice_c_angstrom: float
     volume_angstrom3: float
+    energy_ev: float | None = Field(None, description="total energy of the cell: of the scf, else of the relaxation")
     settings: RunSettings | None = None
     edges: BandEdges | None = None
     edges_by_source: dict[Literal["bands", "mesh"], BandEdges] = Field(
@@ -275,6 +283,9 @@ class LedgerRow(Result):
     low_ev: float | None = None
     high_ev: float | None = None
     source: str
+    sign: Literal["+", "-"] | None = Field(
+        None, description="with which the term stands in the ledger's equation; value and range carry it already"
+    )
 
 
 class ShiftSplit(Result):
@@ -303,6 +314,29 @@ class Comparison(Result):
     )
 
 
+class Spread(Result):
+    """One number over the members of an ensemble, in the unit that its name says."""
+
+    n: int = Field(description="members that have it")
+    mean: float
+    std: float | None = Field(None, description="sample standard deviation (n - 1); null for one member")
+    low: float = Field(description="smallest")
+    high: float = Field(description="largest")
+
+
+class EnsembleResult(Result):
+    """Mean and spread of every result over the cells of one ensemble."""
+
+    label: str = Field(description="what the labels of its members begin with, for example fa025-e")
+    members: list[str] = Field(description="labels of the cells")
+    values: dict[str, Spread] = Field(
+        default_factory=dict,
+        description="by the name that a result has in CellResult, for example edges.gap_ev or masses.hole.gamma_x; "
+        "lists of one kind (angles, ions) count by their mean in a cell",
+    )
+    level: str | None = Field(None, description="functional, spin-orbit, cutoff and mesh, where all members share them")
+
+
 class StudyResult(Result):
     """All cells of a study and how they compare with the experiment."""
 
@@ -311,4 +345,5 @@ class StudyResult(Result):
     protocol: str
     corecrown_version: str
     cells: list[CellResult]
+    ensembles: list[EnsembleResult] = Field(default_factory=list, description="one an ensemble, in the study's order")
     comparison: Comparison | None = None

@@ -95,7 +95,7 @@ def _plan_cell(
         reused = False
         if folder is not None and known and (needed is None or source is not None):
             record = StepFolder(cell_folder(folder, cell.label) / step.value)
-            stored = record.finished(maker.key(pw, source))
+            stored = record.stored(maker.key(pw, source))
             reused = stored is not None
             if stored is not None:
                 done[step] = StepOutput(dir_name=str(record.path), structure=stored.structure, result=stored)

@@ -8,9 +8,6 @@ written last and in one move. Nothing that was finished is ever overwritten in p
 import contextlib
 import hashlib
 import json
-import os
-import socket
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -18,13 +15,18 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from corecrown.errors import RunError
+from corecrown.errors import InputError, RunError
 from corecrown.files import write_whole
 from corecrown.postprocess.results import StepResult, StructureDict
+from corecrown.workflows import reuse
+from corecrown.workflows.owners import LOCK, Life, cell_lock, life_of, read_json, this_process
 
 __all__ = ["StepFolder", "StepOutput", "StepState", "cannot_write", "cell_lock", "make_key"]
 
-RESULT, ATTEMPT, FAILURE, LOCK = "result.json", "attempt.json", "failure.json", "lock.json"
+RESULT, ATTEMPT, FAILURE = "result.json", "attempt.json", "failure.json"
+
+INPUTS, INPUT_FILES = "inputs.json", ("*.in", "INCAR", "KPOINTS", "POSCAR")
+"""Checksums of the inputs that a result was computed from, and which files those are."""
 
 
 class StepState(StrEnum):
@@ -32,6 +34,7 @@ class StepState(StrEnum):
 
     DONE = "done"
     RUNNING = "running"
+    QUEUED = "queued"
     FAILED = "failed"
     WAITING = "waiting"
 
@@ -70,15 +73,39 @@ class StepFolder:
         self.path = path
 
     def finished(self, key: str | None = None) -> StepResult | None:
-        """Return the stored result if there is a whole one with this key (or with any, where none is given)."""
+        """Return the stored result if there is a whole one with this key (or with any, where none is given).
+
+        One that was set aside here comes back; one of another cell or study under the same root is taken over, its
+        files linked into an attempt here (see :mod:`corecrown.workflows.reuse`).
+        """
         result = self._read(self.path / RESULT)
         if key is None or (result is not None and result.key == key):
             return result
-        older = self._read(self.path / f"result-{key}.json")
-        if older is not None and older.key == key:
+        older = self._set_aside_before(key)
+        if older is not None:
             self.finish(older)
             return older
-        return None
+        return None if self._was_forgotten(key) else reuse.adopt(self, key)
+
+    def stored(self, key: str) -> StepResult | None:
+        """Return the result that :meth:`finished` would, changing nothing; its files may still be elsewhere."""
+        here = self.stored_here(key)
+        if here is not None or self._was_forgotten(key):
+            return here
+        return next((result for _, result in reuse.find_elsewhere(self, key)), None)
+
+    def stored_here(self, key: str) -> StepResult | None:
+        """Return the result with this key in this folder, the current one or one that was set aside."""
+        result = self._read(self.path / RESULT)
+        return result if result is not None and result.key == key else self._set_aside_before(key)
+
+    def _set_aside_before(self, key: str) -> StepResult | None:
+        older = self._read(self.path / f"result-{key}.json")
+        return older if older is not None and older.key == key else None
+
+    def _was_forgotten(self, key: str) -> bool:
+        """Whether a result with this key was forgotten here on request: it is computed again, not found elsewhere."""
+        return any(read_json(path).get("key") == key for path in self.path.glob("forgotten-*.json"))
 
     def _read(self, path: Path) -> StepResult | None:
         try:
@@ -86,12 +113,15 @@ class StepFolder:
         except (OSError, ValidationError):
             return None
         attempt = self.path / result.folder
-        return result if all((attempt / name).is_file() for name in result.files.values()) else None
+        if not all((attempt / name).is_file() for name in result.files.values()):
+            return None
+        _refuse_edited(attempt)
+        return result
 
     def attempts(self, key: str | None = None) -> list[Path]:
         """Return the attempts, oldest first; only those begun for this key, where one is given."""
         found = sorted(path for path in self.path.glob("attempt-*") if path.is_dir())
-        return [path for path in found if key is None or _read_json(path / ATTEMPT).get("key") == key]
+        return [path for path in found if key is None or read_json(path / ATTEMPT).get("key") == key]
 
     def begin(self, key: str) -> Path:
         """Make and return a fresh attempt folder; a result with another key steps aside, and can come back."""
@@ -105,14 +135,18 @@ class StepFolder:
                 break
             except FileExistsError:
                 number += 1
-        about = {"key": key, "host": socket.gethostname(), "pid": os.getpid(), "started": _now()}
+        about = {"key": key, **this_process(), "started": _now()}
         write_whole(attempt / ATTEMPT, json.dumps(about, indent=1))
         return attempt
 
     def finish(self, result: StepResult) -> None:
         """Store a result; from here on the step is done."""
         self._set_aside(unless=result.key)
+        attempt = self.path / result.folder
+        if attempt.is_dir():
+            write_whole(attempt / INPUTS, json.dumps(_input_checksums(attempt)))
         write_whole(self.path / RESULT, result.model_dump_json(indent=1))
+        reuse.note_finished(self.path, result.key)
 
     def _set_aside(self, unless: str | None = None) -> None:
         current = self._read(self.path / RESULT)
@@ -127,7 +161,7 @@ class StepFolder:
     def failure(self) -> str | None:
         """Return why the last attempt failed, or None if it did not."""
         attempts = self.attempts()
-        return _read_json(attempts[-1] / FAILURE).get("reason") if attempts else None
+        return read_json(attempts[-1] / FAILURE).get("reason") if attempts else None
 
     def forget(self) -> None:
         """Drop the stored result, keeping the attempt's files; the step will run again."""
@@ -140,7 +174,7 @@ class StepFolder:
 
     def state(self) -> StepState:
         """Return what the folder says: done, running, failed, or waiting for its turn."""
-        if (self.path / RESULT).is_file() and self.finished() is not None:
+        if self._is_done():
             return StepState.DONE
         attempts = self.attempts()
         if not attempts:
@@ -148,75 +182,44 @@ class StepFolder:
         last = attempts[-1]
         if (last / FAILURE).is_file():
             return StepState.FAILED
-        return StepState.RUNNING if _is_alive(_read_json(last / ATTEMPT)) else StepState.WAITING
+        return StepState.RUNNING if self._is_in_work(last) else StepState.WAITING
+
+    def _is_done(self) -> bool:
+        """Whether the result is whole, without reading more of it than that needs: a study may have thousands."""
+        result = read_json(self.path / RESULT)
+        files = result.get("files")
+        if not {"key", "folder", "step", "structure"} <= result.keys() or not isinstance(files, dict):
+            return False
+        attempt = self.path / str(result["folder"])
+        return all((attempt / str(name)).is_file() for name in files.values())
+
+    def _is_in_work(self, attempt: Path) -> bool:
+        """Whether the process of an attempt runs; one elsewhere does while it, or nobody, holds the cell's lock."""
+        owner = read_json(attempt / ATTEMPT)
+        life = life_of(owner)
+        if life is not Life.UNKNOWN:
+            return life is Life.ALIVE
+        holder = read_json(self.path.parent / LOCK)
+        return not holder or all(holder.get(name) == owner.get(name) for name in ("host", "pid"))
 
 
-@contextlib.contextmanager
-def cell_lock(folder: Path) -> Iterator[None]:
-    """Hold the one right to write below a folder.
-
-    Raises
-    ------
-    RunError
-        If a living process, or one on another host, holds it; the message names host and process.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / LOCK
-    mine = {"host": socket.gethostname(), "pid": os.getpid(), "since": _now()}
-    while True:
-        try:
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-            break
-        except FileExistsError:
-            owner = _read_json(path)
-            if owner.get("host") == mine["host"] and not _is_alive(owner):
-                path.unlink(missing_ok=True)
-                continue
-            raise RunError(
-                f"{folder}: in use by process {owner.get('pid')} on {owner.get('host')} since {owner.get('since')}",
-                f"wait for it; if it no longer exists, remove {path}",
-            ) from None
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        json.dump(mine, stream)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
+def _input_checksums(attempt: Path) -> dict[str, str]:
+    found = sorted(path for pattern in INPUT_FILES for path in attempt.glob(pattern))
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
-def _is_alive(owner: dict[str, Any]) -> bool:
-    """Whether the process that an attempt or a lock names still runs; one on another host is taken to."""
-    if owner.get("host") != socket.gethostname():
-        return bool(owner)
-    try:
-        os.kill(int(owner["pid"]), 0)
-    except (ProcessLookupError, ValueError, KeyError):
-        return False
-    except PermissionError:
-        return True
-    started = _process_start(int(owner["pid"]))
-    said = owner.get("started") or owner.get("since")
-    if started is None or said is None:
-        return True
-    return started <= datetime.fromisoformat(said).timestamp() + 5
-
-
-def _process_start(pid: int) -> float | None:
-    """Seconds since the epoch at which a process began, so that a reused process number is told; None if unknown."""
-    try:
-        ticks = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
-        boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime"))
-    except (OSError, StopIteration, ValueError, IndexError):
-        return None
-    return float(boot.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+def _refuse_edited(attempt: Path) -> None:
+    """Raise if an input was changed after the result was stored: the two no longer belong together."""
+    said = read_json(attempt / INPUTS)
+    if not said:
+        return
+    found = _input_checksums(attempt)
+    for name, checksum in said.items():
+        if found.get(name, checksum) != checksum:
+            raise InputError(
+                f"{attempt / name}: changed after its result was stored",
+                "put it back; or change the study file, or have the step computed anew with corecrown study rerun",
+            )
 
 
 def _now() -> str:

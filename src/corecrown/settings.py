@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     vasp_std_command: str | None = Field(None, description="how vasp_std is called, with MPI")
     vasp_ncl_command: str | None = Field(None, description="how vasp_ncl is called, with MPI")
     walltime_s: float | None = Field(None, gt=0, description="seconds until the queue ends this process")
+    reuse: bool = Field(True, description="take finished calculations of the studies beside this one, by their key")
 
     @classmethod
     def settings_customise_sources(
