@@ -137,7 +137,9 @@ def _copy_arrays(cell: CellResult, folder: Path, draft: Path, leave_out: frozens
         if name in leave_out or not set(suffixes) & set(ARRAYS) or not source.is_file():
             continue
         parts = [part for part in PurePosixPath(relative).parts if not part.startswith("attempt-")]
-        place = PurePosixPath(*parts)
+        place = PurePosixPath(
+            "cells", cell.label, *parts[parts.index("cells") + 2 :] if "cells" in parts else parts[-2:]
+        )
         if suffixes[-1] in PACKED:
             shutil.copyfile(source, _made(draft / place))
         else:

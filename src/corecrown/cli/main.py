@@ -11,7 +11,7 @@ from corecrown.errors import CorecrownError
 
 __all__ = ["app", "main"]
 
-GROUPS = ("doctor", "setup", "build", "study", "report", "analyse", "masses", "sts", "converge")
+GROUPS = ("doctor", "setup", "build", "study", "report", "analyse", "masses", "sts", "converge", "paper")
 
 # typer brings its own copy of click in some versions and imports click in others: this is the base of either's errors
 UsageMistake: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")

@@ -1,0 +1,354 @@
+"""Claims of the source study that are not gaps: lattice, states, masses, excited charge, and what widens the gap."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+from corecrown.postprocess.paper import REFERENCE, Basis, Claim, Verdict
+from corecrown.postprocess.results import CellResult, Excitation, Masses, MassTensor, ShiftSplit
+from corecrown.postprocess.shifts import level_text, split_shifts
+
+__all__ = ["CAUSES"]
+
+FRAMEWORK = ("Pb", "Br")
+MINOR = 0.05
+"""Largest share of an edge state that counts as minor, and largest change that counts as unchanged."""
+TRACE = 0.01
+"""Share of an edge state below which an orbital is not in it."""
+MASS_STEP = 0.05
+"""Relative change of a mass below which nothing is said: a tensor counts as converged within 5 %."""
+ELONGATED = 0.001
+"""Relative change of a lattice constant below which it counts as the same."""
+
+
+def _claim(basis: Basis, name: str, title: str, where: str, theirs: str, criterion: str) -> Claim:
+    """Return a claim that was not computed, to be filled in."""
+    reference = basis.cell(REFERENCE)
+    return Claim(
+        name=name,
+        title=title,
+        where=where,
+        theirs=theirs,
+        ours="–",
+        verdict=Verdict.NOT_COMPUTED,
+        why="",
+        criterion=criterion,
+        study=basis.name,
+        level=level_text(reference) if reference is not None else None,
+    )
+
+
+def _filled(claim: Claim, verdict: Verdict, ours: Sequence[str], why: str) -> Claim:
+    return claim.model_copy(update={"verdict": verdict, "ours": "; ".join(ours) or "–", "why": why})
+
+
+def _joined(verdicts: Sequence[Verdict]) -> Verdict:
+    for verdict in (Verdict.DISAGREES, Verdict.UNDECIDED):
+        if verdict in verdicts:
+            return verdict
+    return Verdict.AGREES if verdicts else Verdict.NOT_COMPUTED
+
+
+def elongation_claim(basis: Basis) -> Claim:
+    """Ask whether the lattice constant along the FA axis grows, and more than the others."""
+    claim = _claim(
+        basis,
+        "elongation",
+        "Lattice constant along the FA axis",
+        "Table S11 (not available), main text",
+        "elongates",
+        "agrees where it grows by more than 0.1 % in every cell; disagrees where it does not in one",
+    )
+    reference = basis.cell(REFERENCE)
+    cells = [cell for cell in basis.substituted() if cell.alignment in ("a", "b", "c")]
+    if reference is None or not cells:
+        return _filled(claim, Verdict.NOT_COMPUTED, [], "needs fa000 and cells with aligned FA")
+    ours, verdicts, others = [], [], []
+    for cell in cells:
+        strains = {axis: _length(cell, axis) / _length(reference, axis) - 1 for axis in "abc"}
+        along = strains[cell.alignment or "b"]
+        ours.append(f"{cell.label}: " + ", ".join(f"{axis} {strain:+.1%}" for axis, strain in strains.items()))
+        verdicts.append(Verdict.AGREES if along > ELONGATED else Verdict.DISAGREES)
+        if along < max(strains.values()):
+            others.append(cell.label)
+    why = f"{verdicts.count(Verdict.AGREES)} of {len(cells)} cells elongate along FA"
+    if others:
+        why += f"; another axis grows more in {', '.join(others)}"
+    if basis.lattice_relaxed is not True:
+        return _filled(
+            claim,
+            Verdict.UNDECIDED,
+            ours,
+            f"{why}; but these lattices are those of the start and were not relaxed here",
+        )
+    return _filled(claim, _joined(verdicts), ours, why)
+
+
+def _length(cell: CellResult, axis: str) -> float:
+    return float(getattr(cell, f"lattice_{axis}_angstrom"))
+
+
+def edges_claim(basis: Basis) -> Claim:
+    """Ask whether both edges are states of Pb and Br, with the A site minor."""
+    claim = _claim(
+        basis,
+        "edge-states",
+        "States at the band edges",
+        "Fig. 4c",
+        "Pb and Br; A site minor",
+        "agrees where the A site has less than 5 % of every edge",
+    )
+    ours, verdicts = [], []
+    for cell in basis.result.cells:
+        for edge, shares in _characters(cell).items():
+            site = sum(value for name, value in shares.items() if name.split("-")[0] not in FRAMEWORK)
+            verdicts.append(Verdict.AGREES if site < MINOR else Verdict.DISAGREES)
+            main = sorted((item for item in shares.items() if item[1] >= MINOR), key=lambda item: -item[1])
+            ours.append(f"{cell.label} {edge}: {', '.join(f'{n} {v:.2f}' for n, v in main)}, A site {site:.3f}")
+    if not verdicts:
+        return _filled(claim, Verdict.NOT_COMPUTED, [], "needs the step pdos")
+    return _filled(claim, _joined(verdicts), ours, f"{verdicts.count(Verdict.AGREES)} of {len(verdicts)} edges")
+
+
+def lead_claim(basis: Basis) -> Claim:
+    """Ask whether the lead in the edges is p and d, as the source study names it."""
+    claim = _claim(
+        basis,
+        "edge-lead",
+        "Orbitals of Pb at the band edges",
+        "Fig. 4c",
+        "p and d",
+        "agrees where p and d each have more than 1 % of some edge and s has less than 5 % of every edge",
+    )
+    characters = [shares for cell in basis.result.cells for shares in _characters(cell).values()]
+    if not characters:
+        return _filled(claim, Verdict.NOT_COMPUTED, [], "needs the step pdos")
+    most = {orbital: max(shares.get(f"Pb-{orbital}", 0.0) for shares in characters) for orbital in "spd"}
+    agrees = most["p"] > TRACE and most["d"] > TRACE and most["s"] < MINOR
+    why = "s is antibonding with Br p at the valence edge" if most["s"] >= MINOR else "s is minor"
+    ours = [f"at most {', '.join(f'{orbital} {share:.4f}' for orbital, share in most.items())} of an edge"]
+    return _filled(claim, Verdict.AGREES if agrees else Verdict.DISAGREES, ours, why)
+
+
+def shape_claim(basis: Basis) -> Claim:
+    """Ask whether FA leaves the composition of the edges as it is."""
+    claim = _claim(
+        basis,
+        "edge-shape",
+        "Change of the edge states with FA",
+        "Fig. 4c",
+        "unchanged",
+        "agrees where no more than 5 % of either edge state changes its kind (half the sum of all changes of shares)",
+    )
+    reference = basis.cell(REFERENCE)
+    base = _characters(reference) if reference is not None else {}
+    found = {
+        f"{cell.label} {edge}": _moved(base[edge], shares)
+        for cell in basis.result.cells
+        if cell.fa_fraction
+        for edge, shares in _characters(cell).items()
+        if edge in base
+    }
+    if not found:
+        return _filled(claim, Verdict.NOT_COMPUTED, [], "needs the step pdos of fa000 and of a cell with FA")
+    verdicts = [Verdict.AGREES if moved <= MINOR else Verdict.DISAGREES for moved in found.values()]
+    ours = [f"{name}: {moved:.1%}" for name, moved in found.items()]
+    return _filled(claim, _joined(verdicts), ours, f"largest change {max(found.values()):.1%}")
+
+
+def _moved(one: Mapping[str, float], other: Mapping[str, float]) -> float:
+    return sum(abs(one.get(name, 0.0) - other.get(name, 0.0)) for name in {*one, *other}) / 2
+
+
+def _characters(cell: CellResult) -> dict[str, dict[str, float]]:
+    if cell.pdos is None:
+        return {}
+    character = cell.pdos.edge_character
+    return {edge: shares for edge in ("vbm", "cbm") if (shares := getattr(character, edge)) is not None}
+
+
+def _masses_claim(name: str, title: str, *, spin_orbit: bool) -> Callable[[Basis], Claim]:
+    def ask(basis: Basis) -> Claim:
+        claim = _claim(
+            basis,
+            name,
+            title,
+            "Table S12 (not available), main text",
+            "lower along Γ-X and Γ-Y, higher along Γ-Z",
+            "a change of less than 5 % is undecided, since a mass counts as converged within that",
+        )
+        field: Literal["masses_spin_orbit", "masses"] = "masses_spin_orbit" if spin_orbit else "masses"
+        reference = basis.cell(REFERENCE)
+        base = _electron(getattr(reference, field)) if reference is not None else None
+        ours, verdicts = [], []
+        for cell in basis.substituted():
+            mass = _electron(getattr(cell, field))
+            for axis, sign in (("x", -1), ("y", -1), ("z", 1)):
+                change = _mass_change(base, mass, axis)
+                if change is not None:
+                    ours.append(f"{cell.label} Γ-{axis.upper()} {change:+.0%}")
+                    verdicts.append(_trend(change, sign))
+        if not verdicts:
+            return _filled(
+                claim,
+                Verdict.NOT_COMPUTED,
+                [],
+                f"needs the step masses of fa000 and of cells with FA{_with(spin_orbit)}",
+            )
+        words = ", ".join(f"{verdicts.count(v)} {v.value}" for v in dict.fromkeys(verdicts))
+        return _filled(claim, _joined(verdicts), ours, f"of {len(verdicts)} directions: {words}")
+
+    return ask
+
+
+def _with(spin_orbit: bool) -> str:
+    return ", with spin-orbit coupling" if spin_orbit else ""
+
+
+def _electron(masses: Masses | None) -> MassTensor | None:
+    return masses.electron if masses is not None else None
+
+
+def _mass_change(base: MassTensor | None, mass: MassTensor | None, axis: str) -> float | None:
+    """Return the relative change along a line, or of the tensor where a line gave none."""
+    for prefix in ("path_gamma_", "gamma_"):
+        pair = (getattr(base, f"{prefix}{axis}", None), getattr(mass, f"{prefix}{axis}", None))
+        if pair[0] and pair[1]:
+            return float(pair[1] / pair[0] - 1)
+    return None
+
+
+def _trend(change: float, sign: int) -> Verdict:
+    if abs(change) < MASS_STEP:
+        return Verdict.UNDECIDED
+    return Verdict.AGREES if change * sign > 0 else Verdict.DISAGREES
+
+
+def charge_claim(basis: Basis) -> Claim:
+    """Ask whether excited charge sits preferentially on FA."""
+    claim = _claim(
+        basis,
+        "excited-charge",
+        "Share of FA in the excited charge",
+        "Fig. S23 (not available), main text",
+        "preferentially on FA, so that the Pb-Br lattice is spared",
+        "agrees where FA has more of the charge that a relaxed excited density gains than the Pb-Br framework has; "
+        "the frozen electron orbital stands in where no relaxed density was shared out",
+    )
+    ours, verdicts = [], []
+    for cell in basis.result.cells:
+        for found in cell.excitation if cell.fa_fraction else ():
+            shares = _gained(found)
+            if found.kind != "neutral" or shares is None:
+                continue
+            fa, framework = shares.get("FA", 0.0), shares.get("Pb-Br", 0.0)
+            orbital = (found.electron_by_group or {}).get("FA")
+            frozen = f", frozen electron {orbital:.1%}" if orbital is not None else ""
+            ours.append(
+                f"{cell.label}: FA {fa:.1%}, Pb-Br {framework:.1%}{frozen}, FA's share of atoms {_atoms(cell):.1%}"
+            )
+            verdicts.append(Verdict.AGREES if fa > framework else Verdict.DISAGREES)
+    if not verdicts:
+        return _filled(claim, Verdict.NOT_COMPUTED, [], "needs the step excitation of cells with FA")
+    return _filled(
+        claim, _joined(verdicts), ours, f"FA has more than Pb-Br in {verdicts.count(Verdict.AGREES)} of {len(verdicts)}"
+    )
+
+
+def _gained(found: Excitation) -> dict[str, float] | None:
+    """Return the shares of the charge gained, or of the frozen electron orbital."""
+    if found.gained_by_group:
+        total = sum(found.gained_by_group.values())
+        return {name: value / total for name, value in found.gained_by_group.items()} if total > 0 else None
+    return found.electron_by_group
+
+
+def _atoms(cell: CellResult) -> float:
+    groups = [site.get("properties", {}).get("group") for site in cell.structure.get("sites", [])]
+    return groups.count("FA") / len(groups) if groups else 0.0
+
+
+def octahedra_claim(basis: Basis) -> Claim:
+    """Ask whether FA distorts the octahedra."""
+    claim = _claim(
+        basis,
+        "octahedra",
+        "Distortion of the Pb-Br octahedra with FA",
+        "Figs S20-S21 (not available), main text",
+        "grows",
+        "agrees where the variances of bond lengths and of angles both grow in every cell with FA; disagrees where "
+        "both shrink in one",
+    )
+    reference = basis.cell(REFERENCE)
+    base = reference.distortion if reference is not None else None
+    ours, verdicts = [], []
+    for cell in basis.substituted():
+        mine = cell.distortion
+        if base is None or mine is None or mine.angle_variance_deg2 is None or base.angle_variance_deg2 is None:
+            continue
+        if mine.bond_length_variance is None or base.bond_length_variance is None:
+            continue
+        grown = (
+            mine.angle_variance_deg2 > base.angle_variance_deg2,
+            mine.bond_length_variance > base.bond_length_variance,
+        )
+        verdicts.append(Verdict.AGREES if all(grown) else Verdict.UNDECIDED if any(grown) else Verdict.DISAGREES)
+        ours.append(
+            f"{cell.label}: angles {base.angle_variance_deg2:.1f} to {mine.angle_variance_deg2:.1f} deg², lengths "
+            f"{base.bond_length_variance:.1e} to {mine.bond_length_variance:.1e}"
+        )
+    if not verdicts:
+        return _filled(claim, Verdict.NOT_COMPUTED, [], "needs fa000 and a cell with FA")
+    return _filled(claim, _joined(verdicts), ours, f"{verdicts.count(Verdict.AGREES)} of {len(verdicts)} cells")
+
+
+def cause_claim(basis: Basis) -> Claim:
+    """Ask whether distortion, and not A-site chemistry, widens the gap."""
+    claim = _claim(
+        basis,
+        "cause",
+        "What widens the gap: strain, distortion or A-site chemistry / eV",
+        "main text, Figs S20-S21 (not available)",
+        "the distortion of the octahedra, not A-site states",
+        "agrees where the distortion's part widens the gap and exceeds the A site's part, in size, by more than the "
+        "uncertainty; disagrees where it falls short of it, or narrows the gap, by more than that",
+    )
+    splits = split_shifts(basis.result.cells, REFERENCE, basis.gap_uncertainty_ev)
+    ours = [_parts(split) for split in splits]
+    verdicts = [_cause(split) for split in splits if split.distortion_ev is not None and split.a_site_ev is not None]
+    if not verdicts:
+        needed = "needs the cells fa025-b-framework and fa000-strained (bands), beside fa000 and fa025-b"
+        return _filled(claim, Verdict.NOT_COMPUTED, ours, needed)
+    widest = max((split.uncertainty_ev or 0.0) for split in splits)
+    return _filled(claim, _joined(verdicts), ours, f"each part is uncertain by at least {widest:.3f} eV")
+
+
+def _parts(split: ShiftSplit) -> str:
+    parts = {
+        "strain": split.strain_ev,
+        "distortion": split.distortion_ev,
+        "A site": split.a_site_ev,
+        "total": split.total_ev,
+    }
+    return f"{split.cell}: " + ", ".join(f"{n} {'–' if v is None else f'{v:+.3f}'}" for n, v in parts.items())
+
+
+def _cause(split: ShiftSplit) -> Verdict:
+    distortion, site, error = split.distortion_ev or 0.0, split.a_site_ev or 0.0, split.uncertainty_ev
+    if error is None:
+        return Verdict.UNDECIDED
+    if distortion < -error or abs(distortion) - abs(site) < -error:
+        return Verdict.DISAGREES
+    return Verdict.AGREES if distortion > error and abs(distortion) - abs(site) > error else Verdict.UNDECIDED
+
+
+CAUSES: tuple[Callable[[Basis], Claim], ...] = (
+    elongation_claim,
+    edges_claim,
+    lead_claim,
+    shape_claim,
+    _masses_claim("masses", "Electron mass with FA", spin_orbit=False),
+    _masses_claim("masses-spin-orbit", "Electron mass with FA, with spin-orbit coupling", spin_orbit=True),
+    charge_claim,
+    octahedra_claim,
+    cause_claim,
+)

@@ -1,0 +1,192 @@
+"""Claims of the source study: the numbers of theirs are those of its main text, ours are made up to decide each way."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic_study import make_study
+
+from corecrown.errors import InputError
+from corecrown.postprocess.paper import PaperComparison, Verdict, compare_with_paper, judge
+from corecrown.postprocess.reference import read_reference, reference_names
+from corecrown.postprocess.results import CellResult, Level
+from corecrown.postprocess.study import Study, read_study
+
+EXPECTED = {
+    "gap-fa000",
+    "gap-fa025-b",
+    "shift-25",
+    "widening-range",
+    "alignment",
+    "elongation",
+    "edge-states",
+    "edge-lead",
+    "edge-shape",
+    "masses",
+    "masses-spin-orbit",
+    "excited-charge",
+    "octahedra",
+    "cause",
+    "functional",
+}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Study:
+    folder = tmp_path_factory.mktemp("study")
+    make_study(folder)
+    return read_study(folder)
+
+
+def answers(*studies: Study) -> dict:
+    found = compare_with_paper([(f"study-{n}", study) for n, study in enumerate(studies)])
+    return {claim.name: claim for claim in found.claims}
+
+
+def changed(study: Study, **fields) -> Study:
+    return Study(result=study.result.model_copy(update=fields), folder=study.folder)
+
+
+def with_gap(cell: CellResult, label: str, gap: float) -> CellResult:
+    edges = cell.edges.model_copy(update={"gap_ev": gap})
+    return cell.model_copy(update={"label": label, "edges": edges, "levels": [], "edges_by_source": {}})
+
+
+def test_every_claim_is_answered_with_a_rule_and_a_reason(study):
+    found = answers(study)
+    assert set(found) == EXPECTED
+    assert all(claim.criterion and claim.why and claim.theirs for claim in found.values())
+
+
+def test_numbers_of_the_main_text(study):
+    found = answers(study)
+    assert found["gap-fa000"].their_value == 2.554
+    assert found["gap-fa025-b"].their_value == 2.595
+    assert found["shift-25"].their_value == 0.041
+    assert found["alignment"].their_value == 0.08
+
+
+@pytest.mark.parametrize(
+    ("value", "uncertainty", "verdict"),
+    [
+        (2.554, 0.01, Verdict.AGREES),
+        (2.2, 0.05, Verdict.DISAGREES),
+        (2.5, None, Verdict.UNDECIDED),
+    ],
+)
+def test_a_gap_is_judged_by_its_uncertainty(value, uncertainty, verdict):
+    assert judge(value, uncertainty, 2.554, 0.0005)[0] is verdict
+
+
+@given(st.floats(-1, 1), st.floats(0, 1))
+def test_a_shift_that_is_not_known_never_agrees(value, uncertainty):
+    verdict, _ = judge(value, uncertainty, 0.041, 0.0005, effect=True)
+    if verdict is Verdict.AGREES:
+        assert uncertainty < 0.041
+        assert abs(value - 0.041) <= uncertainty + 0.0005
+
+
+def test_a_study_without_fa_says_what_is_missing(study):
+    found = answers(changed(study, cells=study.result.cells[:1]))
+    assert found["shift-25"].verdict is Verdict.NOT_COMPUTED
+    assert "fa025-b" in found["shift-25"].why
+    assert found["gap-fa000"].verdict is not Verdict.NOT_COMPUTED
+    assert found["excited-charge"].verdict is Verdict.NOT_COMPUTED
+
+
+def test_a_study_without_cells_computes_nothing(study):
+    found = compare_with_paper([("empty", changed(study, cells=[], comparison=None))])
+    assert {claim.verdict for claim in found.claims} == {Verdict.NOT_COMPUTED}
+
+
+def test_no_study_is_an_error():
+    with pytest.raises(InputError):
+        compare_with_paper([])
+
+
+def test_the_first_study_that_can_answers(study):
+    part = changed(study, cells=study.result.cells[:1])
+    found = answers(part, study)
+    assert found["gap-fa000"].study == "study-0"
+    assert found["shift-25"].study == "study-1"
+
+
+def test_causes_are_told_apart(study):
+    reference, cell = study.cell("fa000"), study.cell("fa025-b")
+    same = cell.model_copy(update={"fa_fraction": 0.0, "alignment": None})
+    lattice = {f"lattice_{axis}_angstrom": getattr(cell, f"lattice_{axis}_angstrom") for axis in "abc"}
+    cells = {
+        "by distortion": (1.98, 2.16, Verdict.AGREES),
+        "by the A site": (1.98, 1.98, Verdict.DISAGREES),
+    }
+    for strained, framework, verdict in cells.values():
+        built = [
+            with_gap(reference, "fa000", 1.96),
+            with_gap(reference.model_copy(update=lattice), "fa000-strained", strained),
+            with_gap(same, "fa025-b-framework", framework),
+            with_gap(cell, "fa025-b", 2.17),
+        ]
+        found = answers(changed(study, cells=built))["cause"]
+        assert found.verdict is verdict
+        assert "strain +0.020" in found.ours
+
+
+def test_elongation_rests_on_relaxed_lattices(study):
+    assert answers(study)["elongation"].verdict is Verdict.AGREES
+    kept = answers(changed(study, protocol="demo"))["elongation"]
+    assert kept.verdict is Verdict.UNDECIDED
+    assert "not relaxed" in kept.why
+
+
+def test_excited_charge_compares_fa_with_the_framework(study):
+    cell = study.cell("fa025-b")
+    for share, verdict in ((0.7, Verdict.AGREES), (0.1, Verdict.DISAGREES)):
+        gained = {"FA": share * 0.8, "Pb-Br": (1 - share) * 0.8}
+        excitation = [cell.excitation[0].model_copy(update={"kind": "neutral", "gained_by_group": gained})]
+        found = answers(changed(study, cells=[study.cell("fa000"), cell.model_copy(update={"excitation": excitation})]))
+        assert found["excited-charge"].verdict is verdict
+
+
+def test_the_functional_is_found_only_when_all_six_are_known(study):
+    def levels(gaps):
+        return [
+            Level(
+                functional=name,
+                spin_orbit=coupled,
+                kpoint_mesh=(2, 2, 1),
+                source="mesh",
+                vbm_ev=0.0,
+                cbm_ev=gap,
+                gap_ev=gap,
+                cutoff_wfc_ry=60,
+            )
+            for (name, coupled), gap in gaps.items()
+        ]
+
+    gaps = {
+        ("PBE", False): 2.0,
+        ("PBE", True): 0.9,
+        ("PBEsol", False): 1.7,
+        ("PBEsol", True): 0.7,
+        ("HSE06", True): 1.5,
+    }
+    some = study.cell("fa000").model_copy(update={"levels": levels(gaps)})
+    found = answers(changed(study, cells=[some]))["functional"]
+    assert found.verdict is Verdict.UNDECIDED
+    assert "HSE06 without spin-orbit coupling" in found.why
+    every = study.cell("fa000").model_copy(update={"levels": levels({**gaps, ("HSE06", False): 2.55})})
+    found = answers(changed(study, cells=[every]))["functional"]
+    assert found.verdict is Verdict.AGREES
+    assert "HSE06 without spin-orbit coupling" in found.ours
+
+
+def test_shipped_results_answer_and_round_trip():
+    found = compare_with_paper([(name, read_reference(name)) for name in reference_names()])
+    assert PaperComparison.model_validate_json(found.model_dump_json()) == found
+    assert next(claim for claim in found.claims if claim.name == "edge-states").verdict is Verdict.AGREES
+
+
+def test_a_name_that_does_not_ship_is_refused():
+    with pytest.raises(InputError, match="nothing"):
+        read_reference("nothing")
+    with pytest.raises(InputError):
+        read_reference("../experiments")
