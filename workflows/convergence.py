@@ -4,7 +4,8 @@ Each point is the engine's own scf Maker with a folder of its own, so a finished
 """
 
 import contextlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -29,15 +30,17 @@ from corecrown.postprocess.convergence import (
 from corecrown.postprocess.results import Step, StepResult
 from corecrown.resources import read_yaml
 from corecrown.workflows.convergence_request import ConvergenceRequest, Point, choose_cell, make_request
+from corecrown.workflows.espresso.base import PW_OUTPUT
 from corecrown.workflows.espresso.inputs import PwInput
 from corecrown.workflows.espresso.jobs import ScfMaker
 from corecrown.workflows.espresso.outputs import PwRun, read_run
 from corecrown.workflows.espresso.programs import find_program
+from corecrown.workflows.espresso.stdout import read_progress
 from corecrown.workflows.kpoints import count_irreducible
-from corecrown.workflows.local import _quiet
+from corecrown.workflows.local import Running, _quiet
 from corecrown.workflows.plan import COST_NOTE, PlannedStep, plan_step
 from corecrown.workflows.protocols import StepSettings, Theory, load_protocol
-from corecrown.workflows.record import StepFolder, StepOutput, cell_lock
+from corecrown.workflows.record import StepFolder, StepOutput, StepState, cell_lock
 
 __all__ = [
     "ConvergenceMaker",
@@ -159,7 +162,7 @@ def plan_convergence(request: ConvergenceRequest, structure: Structure, folder: 
     for point, maker in ConvergenceMaker(request).makers(folder).items():
         inputs = maker.inputs(structure)
         record = None if folder is None else StepFolder(point_folder(folder, point))
-        reused = record is not None and record.finished(maker.key(inputs, None)) is not None
+        reused = record is not None and record.stored(maker.key(inputs, None)) is not None
         planned[point.label] = plan_step(inputs, Step.SCF, reused, f"cells/{point.label}/{Step.SCF.value}")
     total = sum(step.core_hours for step in planned.values() if not step.reused)
     return ConvergencePlan(points=planned, total_core_hours=round(total, 5), cost_note=COST_NOTE)
@@ -201,6 +204,16 @@ def run_convergence(
         write_whole(folder / RESULT_FILE, result.model_dump_json(indent=1) + "\n")
         write_whole(folder / TABLE_FILE, to_csv(result))
     return result
+
+
+def watch_points(folder: Path, labels: Sequence[str]) -> Iterator[Running]:
+    """Yield the points that are in work now."""
+    for label in labels:
+        record = StepFolder(folder / "cells" / label / Step.SCF.value)
+        attempts = record.attempts()
+        if attempts and record.state() is StepState.RUNNING:
+            began = (attempts[-1] / "attempt.json").stat().st_mtime
+            yield Running(label, Step.SCF, read_progress(attempts[-1] / PW_OUTPUT), time.time() - began)
 
 
 def _claim(request: ConvergenceRequest, folder: Path) -> None:

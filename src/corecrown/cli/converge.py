@@ -65,9 +65,9 @@ def converge(
     if plan:
         _show_plan(request, structure, place, as_json)
         return
-    from corecrown.cli.progress import StudyDisplay
+    from corecrown.cli.progress import PointsDisplay
 
-    display = StudyDisplay(place, quiet=as_json)
+    display = PointsDisplay(place, quiet=as_json)
     with display:
         result = run_convergence(request, structure, place, on_start=display.start)
     if figure is not None:

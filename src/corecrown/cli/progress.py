@@ -3,12 +3,12 @@
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-__all__ = ["StudyDisplay"]
+__all__ = ["PointsDisplay", "StudyDisplay"]
 
 LOOK_EVERY_S = 1.0
 LINE_EVERY_S = 30.0
@@ -109,11 +109,14 @@ class StudyDisplay:
                 for line in self._lines():
                     self._say(line)
 
-    def _lines(self) -> list[str]:
+    def _running(self) -> Iterable[Any]:
         from corecrown.workflows.local import watch
 
+        return watch(self.folder, self._labels, self._steps)
+
+    def _lines(self) -> list[str]:
         lines = []
-        for running in watch(self.folder, self._labels, self._steps):
+        for running in self._running():
             parts = [f"{running.label} {running.step.value}:"]
             progress = running.progress
             if progress.kpoint is not None:
@@ -131,6 +134,15 @@ class StudyDisplay:
     def _say(self, line: str) -> None:
         sys.stderr.write(f"[{_clock(time.monotonic() - self._started)}] {line}\n")
         sys.stderr.flush()
+
+
+class PointsDisplay(StudyDisplay):
+    """Shows the same of the points of a convergence study, which has a folder a point instead of a cell."""
+
+    def _running(self) -> Iterable[Any]:
+        from corecrown.workflows.convergence import watch_points
+
+        return watch_points(self.folder, self._labels)
 
 
 def _clock(seconds: float) -> str:
