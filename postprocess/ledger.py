@@ -1,17 +1,18 @@
 """The ledger: which terms lie between the gap of the bulk crystal and the gap that a tip measures."""
 
-import itertools
-import math
 from collections.abc import Iterable
+from typing import Literal
 
-from corecrown.postprocess.confinement import finite_well_energy, slab_self_energy, well_width_nm
 from corecrown.postprocess.experiment import Experiment, Place, Quantity
-from corecrown.postprocess.results import CellResult, LedgerRow, Level, MassTensor
-from corecrown.postprocess.sts.bending import bias_fraction
+from corecrown.postprocess.ledger_estimates import confinement, image_screening, junction, self_energy, span
+from corecrown.postprocess.results import CellResult, LedgerRow, Level
 
 __all__ = ["best_level", "build_ledger", "describe_level"]
 
 HYBRIDS = ("HSE", "PBE0", "B3LYP", "GW", "EXX")
+
+SIGNS: tuple[Literal["+", "-"], ...] = ("+", "+", "+", "-", "-", "+")
+"""With which the terms stand in the equation of `build_ledger`, in its order."""
 
 
 def describe_level(level: Level) -> str:
@@ -43,9 +44,9 @@ def build_ledger(cell: CellResult, place: Place | None, experiment: Experiment) 
     """Return the terms from the computed bulk gap to the measured gap, their sum, and the optical gap beside.
 
     STS gap = bulk gap + confinement along c + dielectric self-energy - image screening by the substrate -
-    voltage dropped in the junction and tip-induced band bending + what the peak adds over the onset. A term
-    without a value is not in the sum but its range is, where it has one. Excitons are not in it: tunnelling
-    sees the quasiparticle gap.
+    voltage dropped in the junction and tip-induced band bending + what the peak adds over the onset. Values
+    carry their sign. A term without a value is not in the sum but its range is; a term that has neither leaves
+    the sum without that end of its range. Excitons are not in it: tunnelling sees the quasiparticle gap.
 
     Parameters
     ----------
@@ -59,12 +60,13 @@ def build_ledger(cell: CellResult, place: Place | None, experiment: Experiment) 
     bulk = _bulk(cell)
     terms = [
         bulk,
-        _confinement(cell, experiment, bulk.value_ev),
-        _self_energy(cell, experiment),
-        _image(cell, experiment),
-        _junction(cell, experiment, place),
+        confinement(cell, experiment, bulk.value_ev),
+        self_energy(cell, experiment),
+        image_screening(cell, experiment),
+        junction(cell, experiment, place),
         _peak(place),
     ]
+    terms = [row.model_copy(update={"sign": sign}) for row, sign in zip(terms, SIGNS, strict=True)]
     total = _sum(terms)
     measured = _measured(place)
     return [*terms, total, measured, _remainder(measured, total), *_beside(total, experiment)]
@@ -100,145 +102,6 @@ def _bulk(cell: CellResult) -> LedgerRow:
     )
 
 
-def _confinement(cell: CellResult, experiment: Experiment, bulk_gap: float | None) -> LedgerRow:
-    term = "confinement along c"
-    width = _width(cell, experiment)
-    barrier = experiment.model.barrier_ev
-    masses = cell.masses_spin_orbit or cell.masses
-    carriers = [m for m in (masses.electron, masses.hole) if m is not None] if masses else []
-    across = [(m, mass) for m in carriers if (mass := _mass_across(m)) is not None]
-    missing = [
-        reason
-        for absent, reason in (
-            (width is None, "the number of monolayers is not known"),
-            (len(across) < 2, "the cell lacks an electron or a hole mass along c"),
-            (barrier is None or barrier.value is None, "no barrier is given (model.barrier_ev)"),
-        )
-        if absent
-    ]
-    if missing or width is None or barrier is None or barrier.value is None:
-        return LedgerRow(term=term, value_ev=None, source="finite well, own masses", notes=missing)
-    kane = 1 / bulk_gap if bulk_gap else 0.0
-
-    def gap_change(wall: float, *, parabolic: bool = False) -> float:
-        return sum(
-            finite_well_energy(
-                width,
-                mass,
-                wall,
-                nonparabolicity_per_ev=0.0
-                if parabolic
-                else kane
-                if m.nonparabolicity_per_ev is None
-                else max(m.nonparabolicity_per_ev, 0.0),
-            )
-            for m, mass in across
-        )
-
-    kind = "with spin-orbit coupling" if cell.masses_spin_orbit else "without spin-orbit coupling"
-    values = ", ".join(f"{m.carrier or 'carrier'} {mass:.3f} m0" for m, mass in across)
-    notes = ["range: low barrier, to hard walls with parabolic bands"]
-    if any(m.nonparabolicity_per_ev is None for m, _ in across):
-        notes.append("no fitted non-parabolicity: two mirrored bands, 1/gap, is used")
-    if not all(m.converged for m, _ in across):
-        notes.append("a mass is not converged")
-    return LedgerRow(
-        term=term,
-        value_ev=gap_change(barrier.value),
-        low_ev=gap_change(barrier.low if barrier.low is not None else barrier.value),
-        high_ev=gap_change(barrier.high if barrier.high is not None else math.inf, parabolic=True),
-        source=(f"finite well of {width:.2f} nm, masses across it {kind}: {values}; barrier {barrier.value:g} eV"),
-        notes=notes,
-    )
-
-
-def _self_energy(cell: CellResult, experiment: Experiment) -> LedgerRow:
-    term = "dielectric self-energy"
-    width = _width(cell, experiment)
-    inside, outside = experiment.model.permittivity_inside, experiment.model.permittivity_outside
-    if width is None or inside is None or outside is None:
-        notes = ["thickness or a permittivity is not given"]
-        return LedgerRow(term=term, value_ev=None, source="image charges of a slab", notes=notes)
-    corners = [2 * slab_self_energy(width, a, b, b) for a, b in itertools.product(_span(inside), _span(outside))]
-    value = None
-    if inside.value is not None and outside.value is not None:
-        value = 2 * slab_self_energy(width, inside.value, outside.value, outside.value)
-    return LedgerRow(
-        term=term,
-        value_ev=value,
-        low_ev=min(corners, default=None),
-        high_ev=max(corners, default=None),
-        source=f"image charges of a slab, permittivity inside {_shown(inside)}, outside {_shown(outside)}",
-    )
-
-
-def _image(cell: CellResult, experiment: Experiment) -> LedgerRow:
-    substrate = experiment.conditions.substrate
-    term = f"image screening by {substrate or 'the substrate'}"
-    width = _width(cell, experiment)
-    model = experiment.model
-    inside, outside, ligand = model.permittivity_inside, model.permittivity_outside, model.ligand_nm
-    if substrate is None:
-        return LedgerRow(term=term, value_ev=None, source="no substrate is given", notes=["nothing to estimate"])
-    if width is None or inside is None or outside is None or ligand is None:
-        notes = ["thickness, a permittivity or the distance to the metal is not given"]
-        return LedgerRow(term=term, value_ev=None, source="image charges of a slab", notes=notes)
-
-    def change(a: float, b: float, distance: float) -> float:
-        with_metal = slab_self_energy(width, a, b, b, metal_distance_nm=distance)
-        return 2 * (with_metal - slab_self_energy(width, a, b, b))
-
-    corners = [change(*point) for point in itertools.product(_span(inside), _span(outside), _span(ligand))]
-    value = None
-    if inside.value is not None and outside.value is not None and ligand.value is not None:
-        value = change(inside.value, outside.value, ligand.value)
-    notes = [] if value is not None else ["the layer between platelet and metal is not known: range only"]
-    return LedgerRow(
-        term=term,
-        value_ev=value,
-        low_ev=min(corners, default=None),
-        high_ev=max(corners, default=None),
-        source=f"negative: images in a perfect metal below the slab, behind {_shown(ligand)} nm",
-        notes=notes,
-    )
-
-
-def _junction(cell: CellResult, experiment: Experiment, place: Place | None) -> LedgerRow:
-    term = "voltage dropped in the junction and tip-induced band bending"
-    width = _width(cell, experiment)
-    model = experiment.model
-    gap = place.gap if place else None
-    static, distance, ligand = model.permittivity_static, model.tip_distance_nm, model.ligand_nm
-    outside = model.permittivity_outside
-    if width is None or gap is None or static is None or distance is None or ligand is None or outside is None:
-        notes = ["a measured gap, a thickness or a parameter of the junction is not given"]
-        return LedgerRow(term=term, value_ev=None, source="one-dimensional stack of dielectrics", notes=notes)
-    layer = outside.value if outside.value is not None else 1.0
-    fractions = [
-        bias_fraction(tip_distance_nm=s, width_nm=width, permittivity=eps, layer_nm=lig, layer_permittivity=layer)
-        for s, eps, lig in itertools.product(_span(distance), _span(static), _span(ligand))
-    ]
-    if not fractions:
-        notes = ["a parameter of the junction has neither value nor range"]
-        return LedgerRow(term=term, value_ev=None, source="one-dimensional stack of dielectrics", notes=notes)
-    largest = max(fractions) * gap
-    return LedgerRow(
-        term=term,
-        value_ev=None,
-        low_ev=-largest,
-        high_ev=largest,
-        source=(
-            f"one-dimensional stack: {min(fractions):.0%} to {max(fractions):.0%} of the bias falls between "
-            "the metal and the middle of the platelet"
-        ),
-        notes=[
-            "positive where the platelet stays depleted: the bias axis is stretched",
-            "negative where carriers gather under the tip and tunnel before the edge is reached",
-            "which of the two holds was not measured, so there is no value",
-        ],
-    )
-
-
 def _peak(place: Place | None) -> LedgerRow:
     term = "peak rather than onset"
     if place is None or place.gap is None or place.onset_gap_ev is None:
@@ -256,19 +119,31 @@ def _sum(terms: list[LedgerRow]) -> LedgerRow:
     if terms[0].value_ev is None:
         return LedgerRow(term="sum", value_ev=None, source="terms above", notes=["without a bulk gap there is no sum"])
     valued = [row for row in terms if row.value_ev is not None]
-    low = sum(_first_known(row.low_ev, row.value_ev) for row in terms)
-    high = sum(_first_known(row.high_ev, row.value_ev) for row in terms)
+    ends = {"low": [_end(row.low_ev, row) for row in terms], "high": [_end(row.high_ev, row) for row in terms]}
     left_out = [row.term for row in terms if row.value_ev is None]
     notes = [f"not a full sum: these terms have no value, at most a range: {', '.join(left_out)}"] if left_out else []
-    total = sum(row.value_ev for row in valued if row.value_ev is not None)
+    for name, values in ends.items():
+        open_terms = [row.term for row, value in zip(terms, values, strict=True) if value is None]
+        if open_terms:
+            notes.append(f"no {name} end: none is known for {', '.join(open_terms)}")
     return LedgerRow(
         term="sum",
-        value_ev=total,
-        low_ev=low,
-        high_ev=high,
+        value_ev=sum(row.value_ev for row in valued if row.value_ev is not None),
+        low_ev=_total(ends["low"]),
+        high_ev=_total(ends["high"]),
         source="terms above; ends of the ranges added",
         notes=notes,
     )
+
+
+def _end(end: float | None, row: LedgerRow) -> float | None:
+    """Return an end of the range of a term: its value where it has no range, None where nothing is known."""
+    return row.value_ev if end is None else end
+
+
+def _total(values: Iterable[float | None]) -> float | None:
+    known = list(values)
+    return None if None in known else sum(value for value in known if value is not None)
 
 
 def _measured(place: Place | None) -> LedgerRow:
@@ -297,24 +172,21 @@ def _remainder(measured: LedgerRow, total: LedgerRow) -> LedgerRow:
         low_ev=None if total.high_ev is None else _first_known(measured.low_ev, measured.value_ev) - total.high_ev,
         high_ev=None if total.low_ev is None else _first_known(measured.high_ev, measured.value_ev) - total.low_ev,
         source="what the terms leave unexplained; zero inside the range means nothing is",
+        notes=[
+            f"no {name} end: {reason}"
+            for name, end, reason in (
+                ("low", total.high_ev, "the sum has no high one"),
+                ("high", total.low_ev, "the sum has no low one"),
+            )
+            if end is None
+        ],
     )
 
 
 def _beside(total: LedgerRow, experiment: Experiment) -> list[LedgerRow]:
     """Return the rows that are not in the sum: optical gap and measured bulk gap."""
     optical, model = experiment.optical, experiment.model
-    binding = optical.exciton_binding_ev if optical and optical.exciton_binding_ev else model.exciton_binding_ev
-    known = binding is not None and binding.value is not None and total.value_ev is not None
-    rows = [
-        LedgerRow(
-            term="optical gap (not in the sum): quasiparticle gap less exciton binding",
-            value_ev=total.value_ev - binding.value
-            if known and binding and binding.value is not None and total.value_ev is not None
-            else None,
-            source=binding.source if binding else "exciton binding energy not given",
-            notes=[] if known else ["the exciton binding energy of this sample is not known"],
-        )
-    ]
+    rows = [_optical(total, optical.exciton_binding_ev if optical else None, model.exciton_binding_ev)]
     if optical is not None:
         rows.append(_beside_row("optical gap, measured (not in the sum)", optical.gap_ev))
     if model.bulk_gap_ev is not None:
@@ -322,33 +194,29 @@ def _beside(total: LedgerRow, experiment: Experiment) -> list[LedgerRow]:
     return rows
 
 
+def _optical(total: LedgerRow, *given: Quantity | None) -> LedgerRow:
+    """Return the optical gap that the sum means: less the first exciton binding energy that is known, or a bound."""
+    term = "optical gap (not in the sum): quasiparticle gap less exciton binding"
+    binding = next((one for one in given if one is not None and span(one)), None)
+    if binding is None or total.value_ev is None:
+        reason = "there is no sum" if binding is not None else "the exciton binding energy of this sample is not known"
+        return LedgerRow(term=term, value_ev=None, source="exciton binding energy not given", notes=[reason])
+    value = None if binding.value is None else total.value_ev - binding.value
+    notes = [] if value is not None else ["the exciton binding energy of this sample is not known: at most a bound"]
+    return LedgerRow(
+        term=term,
+        value_ev=value,
+        low_ev=None if binding.high is None or total.low_ev is None else total.low_ev - binding.high,
+        high_ev=None if binding.low is None or total.high_ev is None else total.high_ev - binding.low,
+        source=f"exciton binding: {binding.source}",
+        notes=notes,
+    )
+
+
 def _beside_row(term: str, quantity: Quantity) -> LedgerRow:
     return LedgerRow(
         term=term, value_ev=quantity.value, low_ev=quantity.low, high_ev=quantity.high, source=quantity.source
     )
-
-
-def _width(cell: CellResult, experiment: Experiment) -> float | None:
-    layers = experiment.conditions.monolayers
-    return None if layers is None else well_width_nm(layers, cell.lattice_c_angstrom)
-
-
-def _mass_across(mass: MassTensor) -> float | None:
-    value = mass.gamma_z if mass.gamma_z is not None else mass.path_gamma_z
-    return value if value is not None and value > 0 else None
-
-
-def _span(quantity: Quantity) -> list[float]:
-    """Return the different numbers a parameter may take: its ends, and its value."""
-    return sorted({x for x in (quantity.low, quantity.value, quantity.high) if x is not None})
-
-
-def _shown(quantity: Quantity) -> str:
-    ends = [x for x in (quantity.low, quantity.high) if x is not None]
-    span = f"{min(ends):g} to {max(ends):g}" if ends else ""
-    if quantity.value is None:
-        return span or "unknown"
-    return f"{quantity.value:g} ({span})" if span else f"{quantity.value:g}"
 
 
 def _first_known(*values: float | None) -> float:

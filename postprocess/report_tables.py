@@ -87,16 +87,23 @@ def ledger_table(comparison: Comparison) -> Table | None:
     if not comparison.ledger:
         return None
     rows = [
-        (row.term, number_text(row.value_ev, 2, signed=True), range_text(row.low_ev, row.high_ev), row.source)
+        (
+            row.term,
+            (row.sign or NOTHING).replace("-", "−"),
+            number_text(row.value_ev, 2, signed=True),
+            range_text(row.low_ev, row.high_ev),
+            row.source,
+        )
         for row in comparison.ledger
     ]
     notes = [note for row in comparison.ledger for note in notes_of(row.term, row)]
     return Table(
-        "Ledger: from the gap of the bulk to the gap of the platelet on gold, in eV. A dash is a term not known.",
-        ("Term", "Value", "Range", "Source"),
+        "Ledger: from the gap of the bulk to that of the platelet on gold, in eV. Values carry their sign; a dash is "
+        "not known.",
+        ("Term", "Sign", "Value", "Range", "Source"),
         rows,
         notes,
-        frozenset({3}),
+        frozenset({4}),
     )
 
 

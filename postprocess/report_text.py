@@ -51,8 +51,12 @@ def shift_text(value: float | None, uncertainty: float | None, digits: int = 3) 
 
 
 def range_text(low: float | None, high: float | None) -> str:
-    """Return a range as text, or a dash where it is not known."""
-    return NOTHING if low is None or high is None else f"{number_text(low, 2)} to {number_text(high, 2)}"
+    """Return a range as text, one end where only one is known, or a dash."""
+    if low is None and high is None:
+        return NOTHING
+    if low is None or high is None:
+        return f"from {number_text(low, 2)}" if high is None else f"to {number_text(high, 2)}"
+    return f"{number_text(low, 2)} to {number_text(high, 2)}"
 
 
 def shares_text(shares: dict[str, float] | None) -> str:

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 
-from corecrown.postprocess.results import CellResult, Level, ShiftSplit
+from corecrown.postprocess.results import CellResult, Level, RunSettings, ShiftSplit
 
 __all__ = ["gap_of", "level_differs", "level_text", "shift_uncertainty", "split_shifts", "why_no_gap"]
 
@@ -144,7 +144,7 @@ def level_differs(cell: CellResult, reference: CellResult) -> str | None:
     return None
 
 
-def _level_key(level: Level) -> str:
+def _level_key(level: Level | RunSettings) -> str:
     return f"{level.functional}{'+SOC' if level.spin_orbit else ''}"
 
 
@@ -170,11 +170,20 @@ def _shifts_by_level(cell: CellResult, reference: CellResult) -> dict[str, float
 
 
 def _gaps_by_level_and_source(cell: CellResult) -> dict[tuple[str, str], float]:
+    """Return the gap at each level of theory from bands and from the mesh.
+
+    ``levels`` keeps one row a level of theory, the tighter gap; both sources of the level of the cell's own bands are
+    in ``edges_by_source``.
+    """
     gaps: dict[tuple[str, str], float] = {}
     for level in cell.levels:
         if level.gap_ev is not None:
             key = (_level_key(level), level.source)
             gaps[key] = min(level.gap_ev, gaps.get(key, level.gap_ev))
+    if cell.settings is not None:
+        for source, edges in cell.edges_by_source.items():
+            if edges.gap_ev is not None:
+                gaps[_level_key(cell.settings), source] = edges.gap_ev
     return gaps
 
 

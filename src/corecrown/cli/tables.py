@@ -51,10 +51,10 @@ def print_comparison(comparison: "Comparison") -> None:
     print_table("DFT beside STS", header, rows)
     if comparison.ledger:
         ledger = [
-            (row.term, _number(row.value_ev, sign=True), _range(row.low_ev, row.high_ev), row.source)
+            (row.term, row.sign or "", _number(row.value_ev, sign=True), _range(row.low_ev, row.high_ev), row.source)
             for row in comparison.ledger
         ]
-        print_table("From the bulk gap to the STS gap", ("term", "value / eV", "range / eV", "source"), ledger)
+        print_table("From the bulk gap to the STS gap", ("term", "sign", "value / eV", "range / eV", "source"), ledger)
     for flag in (*comparison.flags, *comparison.notes):
         typer.echo(f"  ! {flag}")
 
@@ -67,4 +67,6 @@ def _number(value: float | None, uncertainty: float | None = None, *, sign: bool
 
 
 def _range(low: float | None, high: float | None) -> str:
-    return "–" if low is None or high is None else f"{low:+.2f} to {high:+.2f}"
+    if low is None and high is None:
+        return "–"
+    return f"from {low:+.2f}" if high is None else f"to {high:+.2f}" if low is None else f"{low:+.2f} to {high:+.2f}"
