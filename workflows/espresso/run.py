@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from math import isqrt
 from pathlib import Path
 from signal import NSIG
 
@@ -42,6 +43,9 @@ MAX_ERRORS = 20
 SAID_AT_ONCE = {"GFORTRAN_UNBUFFERED_PRECONNECTED": "y"}
 """Lets gfortran's standard output through line by line: MPI_ABORT would lose what a diagonalisation said of its end."""
 
+MANY_BANDS = 400
+"""From so many bands on the ranks of a pool share the diagonalisation of the subspace."""
+
 SECONDS_TO_DIE = 10
 """What a program that is told to end gets before it is made to."""
 
@@ -70,35 +74,54 @@ class RunInterruptedError(RunError):
 
 @dataclass(frozen=True)
 class ParallelPlan:
-    """How a run is spread over processes: MPI ranks and pools of k-points."""
+    """How a run is spread over processes: MPI ranks, pools of k-points, and who diagonalises.
+
+    Parameters
+    ----------
+    ranks, pools
+        All MPI ranks, and how many groups of them share out the k-points.
+    diagonalisers
+        Ranks of a pool, a square number, that diagonalise the subspace together; 1 for each on its own.
+    """
 
     ranks: int
     pools: int
+    diagonalisers: int = 1
 
     @property
     def arguments(self) -> list[str]:
-        """Arguments of pw.x that say so."""
-        return ["-nk", str(self.pools)] if self.pools > 1 else []
+        """Arguments of pw.x that say so; left out where there is nothing to share."""
+        pools = ["-nk", str(self.pools)] if self.pools > 1 else []
+        return [*pools, "-nd", str(self.diagonalisers)] if self.diagonalisers > 1 else pools
 
     def limited(self, folder: Path) -> "ParallelPlan":
         """Return the plan within what was found to be too much for a run in this folder."""
         limits = handlers.read_retry(folder)
         ranks = min(self.ranks, limits.get("ranks", self.ranks))
         pools = min(self.pools, limits.get("pools", self.pools), ranks)
-        return ParallelPlan(ranks, pools if ranks % pools == 0 else 1)
+        pools = pools if ranks % pools == 0 else 1
+        return ParallelPlan(ranks, pools, min(self.diagonalisers, _square_below(ranks // pools)))
 
 
-def plan_parallel(n_kpoints: int, ranks: int | None = None) -> ParallelPlan:
+def plan_parallel(n_kpoints: int, ranks: int | None = None, n_bands: int = 0) -> ParallelPlan:
     """Choose pools: the largest divisor of the ranks that leaves no pool without a k-point.
 
     Pools share no plane waves, so they talk least; k-points that do not divide evenly leave pools idle, which the
     choice weighs: with 3 k-points and 4 ranks, 2 pools take 2 rounds of half the work, 4 pools are not allowed.
+    The ranks of a pool diagonalise together where they are four or more and the bands are many: below that, sharing a
+    small matrix costs more than it saves.
     """
     ranks = ranks or default_ranks()
     divisors = [pools for pools in range(1, ranks + 1) if ranks % pools == 0 and pools <= n_kpoints]
     rounds = {pools: -(-n_kpoints // pools) * pools for pools in divisors}
     best = min(divisors, key=lambda pools: (rounds[pools], -pools))
-    return ParallelPlan(ranks, best)
+    together = _square_below(ranks // best) if n_bands >= MANY_BANDS else 1
+    return ParallelPlan(ranks, best, together)
+
+
+def _square_below(number: int) -> int:
+    """Return the largest square number that does not exceed a number."""
+    return isqrt(number) ** 2
 
 
 class EspressoJob(Job):
@@ -284,7 +307,7 @@ def run_pw(folder: Path, inputs: PwInput, stem: str = "pw", cures: Sequence[Erro
         write_inputs(folder, inputs, stem)
     except OSError as error:
         raise cannot_write(folder, error) from error
-    plan = plan_parallel(inputs.n_kpoints)
+    plan = plan_parallel(inputs.n_kpoints, n_bands=int(inputs.namelists["system"].get("nbnd", 0)))
     return run_program(folder, "pw.x", stem, plan, handlers.default_handlers(stem) if cures is None else cures)
 
 
