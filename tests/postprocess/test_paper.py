@@ -3,13 +3,12 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_study import make_study
 
 from corecrown.errors import InputError
 from corecrown.postprocess.paper import PaperComparison, Verdict, compare_with_paper, judge
 from corecrown.postprocess.reference import read_reference, reference_names
-from corecrown.postprocess.results import CellResult, Level
-from corecrown.postprocess.study import Study, read_study
+from corecrown.postprocess.results import CellResult, Excitation, Level, Masses, MassTensor
+from corecrown.postprocess.study import Study
 
 EXPECTED = {
     "gap-fa000",
@@ -31,10 +30,9 @@ EXPECTED = {
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory) -> Study:
-    folder = tmp_path_factory.mktemp("study")
-    make_study(folder)
-    return read_study(folder)
+def study() -> Study:
+    """The demonstration: real cells, to which the tests add what it lacks."""
+    return read_reference("demo")
 
 
 def answers(*studies: Study) -> dict:
@@ -131,8 +129,9 @@ def test_causes_are_told_apart(study):
 
 
 def test_elongation_rests_on_relaxed_lattices(study):
-    assert answers(study)["elongation"].verdict is Verdict.AGREES
-    kept = answers(changed(study, protocol="demo"))["elongation"]
+    relaxed = Study(result=study.result.model_copy(update={"protocol": "fast"}), folder=study.folder.parent)
+    assert answers(relaxed)["elongation"].verdict is Verdict.AGREES
+    kept = answers(study)["elongation"]
     assert kept.verdict is Verdict.UNDECIDED
     assert "not relaxed" in kept.why
 
@@ -141,9 +140,28 @@ def test_excited_charge_compares_fa_with_the_framework(study):
     cell = study.cell("fa025-b")
     for share, verdict in ((0.7, Verdict.AGREES), (0.1, Verdict.DISAGREES)):
         gained = {"FA": share * 0.8, "Pb-Br": (1 - share) * 0.8}
-        excitation = [cell.excitation[0].model_copy(update={"kind": "neutral", "gained_by_group": gained})]
+        excitation = [
+            Excitation(kind="neutral", energy_ev=2.2, ks_gap_ev=2.2, occupations_kept=True, gained_by_group=gained)
+        ]
         found = answers(changed(study, cells=[study.cell("fa000"), cell.model_copy(update={"excitation": excitation})]))
         assert found["excited-charge"].verdict is verdict
+
+
+def test_mass_trends_are_told_direction_by_direction(study):
+    def cell(label, x, y, z):
+        mass = MassTensor(path_gamma_x=x, path_gamma_y=y, path_gamma_z=z)
+        return study.cell(label).model_copy(update={"masses": Masses(electron=mass)})
+
+    light = cell("fa000", 0.20, 0.20, 0.20)
+    as_stated, other = cell("fa025-b", 0.18, 0.17, 0.23), cell("fa025-b", 0.18, 0.23, 0.23)
+    assert answers(changed(study, cells=[light, as_stated]))["masses"].verdict is Verdict.AGREES
+    assert answers(changed(study, cells=[light, other]))["masses"].verdict is Verdict.DISAGREES
+    assert (
+        answers(changed(study, cells=[light, light.model_copy(update={"label": "fa025-b"})]))["masses"].verdict
+        is Verdict.NOT_COMPUTED
+    )
+    slight = cell("fa025-b", 0.199, 0.17, 0.23)
+    assert answers(changed(study, cells=[light, slight]))["masses"].verdict is Verdict.UNDECIDED
 
 
 def test_the_functional_is_found_only_when_all_six_are_known(study):

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,16 @@ def script():
     return module
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    make_study(folder, labels=("fa000", "fa025-b"))
+    return folder
+
+
 @pytest.fixture
-def study(tmp_path):
-    make_study(tmp_path / "run", labels=("fa000", "fa025-b"))
-    return tmp_path / "run"
+def study(tmp_path, finished):
+    return shutil.copytree(finished, tmp_path / "run")
 
 
 def check_sums(folder):
