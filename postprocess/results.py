@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 __all__ = [
     "BandEdges",
     "CellResult",
+    "ChargePartition",
     "Comparison",
     "ComparisonRow",
     "Distortion",
@@ -26,6 +27,7 @@ __all__ = [
     "PdosSummary",
     "Pseudopotential",
     "RunSettings",
+    "SameStructure",
     "ShiftSplit",
     "Spread",
     "Step",
@@ -63,6 +65,7 @@ class Step(StrEnum):
     PDOS = "pdos"
     MASSES = "masses"
     HYBRID = "hybrid"
+    HYBRID_SPIN_ORBIT = "hybrid_spin_orbit"
     SPIN_ORBIT = "spin_orbit"
     MASSES_SPIN_ORBIT = "masses_spin_orbit"
     EXCITATION = "excitation"
@@ -174,6 +177,19 @@ class Distortion(Result):
     )
 
 
+class ChargePartition(Result):
+    """Where the charge of an excitation is, by one way of sharing it out: FA, and each element outside it."""
+
+    scheme: str
+    electron: dict[str, float] | None = Field(None, description="frozen |ψ|², sums to 1")
+    hole: dict[str, float] | None = Field(None, description="frozen |ψ|², sums to 1")
+    gained: dict[str, float] | None = Field(None, description="∫Δρ⁺ of relaxed densities, electrons")
+    lost: dict[str, float] | None = Field(None, description="∫Δρ⁻ of relaxed densities, electrons")
+    net: dict[str, float] | None = Field(None, description="gained less lost, electrons")
+    volume: dict[str, float] | None = Field(None, description="share of the cell's volume: that of a uniform charge")
+    by_fa: list[dict[str, float]] = Field(default_factory=list, description="the same numbers for each FA alone")
+
+
 class Excitation(Result):
     """A Delta-SCF pair: energy, and where the charge went."""
 
@@ -187,6 +203,25 @@ class Excitation(Result):
     lost_by_group: dict[str, float] | None = Field(None, description="∫Δρ⁻ of relaxed densities, electrons")
     moved_e: float | None = Field(None, description="total of either, electrons")
     scheme: str | None = None
+    orbitals: str | None = Field(None, description="bands counted from the edges, as vbm>cbm")
+    supercell: tuple[int, int, int] | None = None
+    hole_kept: float | None = Field(None, description="part of the hole found in the orbitals that were emptied")
+    electron_kept: float | None = Field(None, description="part of the electron found in the orbitals that were filled")
+    tries: int | None = Field(None, description="runs of the program it took")
+    partitions: list[ChargePartition] = Field(default_factory=list)
+    spread: dict[str, dict[str, float]] = Field(
+        default_factory=dict, description="largest less smallest number of the partitions, by quantity and group"
+    )
+    participation: dict[str, float] = Field(
+        default_factory=dict,
+        description="electron_atoms, hole_atoms: 1 / Σp²; electron_volume, hole_volume: 1 / (Ω ∫|ψ|⁴)",
+    )
+    charge_correction_ev: float | None = Field(None, description="to be added to the energy of a charged cell")
+    charge_correction: str | None = Field(None, description="its method, or that there is none")
+    relaxed_energy_ev: float | None = Field(None, description="excited at its own geometry less ground at its own")
+    emission_ev: float | None = Field(None, description="excited less ground, both at the excited state's geometry")
+    relaxation_angstrom: float | None = Field(None, description="largest displacement of an atom on relaxing")
+    statement: str | None = Field(None, description="what the numbers say of the share of FA")
 
 
 class StepTiming(Result):
@@ -198,7 +233,8 @@ class StepTiming(Result):
     ionic_steps: int | None = None
     attempts: int = 1
     reused_from: str | None = Field(
-        None, description="where this was computed, if not here: STUDY/cells/LABEL/STEP, below the folder of the studies"
+        None,
+        description="where this was computed, if not here: STUDY/cells/LABEL/STEP, below the folder of the studies",
     )
 
 
@@ -233,6 +269,9 @@ class CellResult(Result):
     fa_fraction: float | None = Field(None, ge=0, le=1)
     alignment: str | None = None
     ensemble: str | None = Field(None, description="label of the ensemble this cell is a member of")
+    made_from: list[str] = Field(
+        default_factory=list, description="labels of the relaxed cells it was made from (counterfactual cells)"
+    )
     formula: str
     setting: str | None = "Pbnm"
     structure: StructureDict = Field(description="pymatgen Structure as dict, relaxed where it was relaxed")
@@ -314,6 +353,23 @@ class Comparison(Result):
     )
 
 
+class SameStructure(Result):
+    """Two cells that are one structure: same lattice within 1 %, same atoms within 0.15 Å (root mean square)."""
+
+    first: str
+    second: str
+    rms_angstrom: float = Field(description="root mean square distance of an atom from its like, Å")
+    lattice_difference: float = Field(description="largest relative difference of a lattice constant")
+
+    def sentence(self) -> str:
+        """Say it in a line."""
+        return (
+            f"{self.first} and {self.second} are one structure: lattice constants within "
+            f"{100 * self.lattice_difference:.2f} %, atoms within {self.rms_angstrom:.3f} Å (root mean square); what "
+            "differs between their results is how well they are converged"
+        )
+
+
 class Spread(Result):
     """One number over the members of an ensemble, in the unit that its name says."""
 
@@ -346,4 +402,7 @@ class StudyResult(Result):
     corecrown_version: str
     cells: list[CellResult]
     ensembles: list[EnsembleResult] = Field(default_factory=list, description="one an ensemble, in the study's order")
+    same_structures: list[SameStructure] = Field(
+        default_factory=list, description="cells that were built apart and are one structure"
+    )
     comparison: Comparison | None = None
