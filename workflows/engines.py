@@ -59,12 +59,12 @@ def _require_vasp(work: Work, electronic: ElectronicStructureMaker) -> None:
             require_potcars(inputs.potcars.values())
 
 
-def read_progress(engine: Engine, attempt: Path) -> Progress:
+def read_progress(attempt: Path) -> Progress:
     """Read how far the calculation in an attempt folder is, from what its program has written so far."""
-    if engine is Engine.ESPRESSO:
-        from corecrown.workflows.espresso.stdout import read_progress as of_espresso
+    if (attempt / "OSZICAR").is_file():
+        from corecrown.workflows.vasp.progress import read_progress as of_vasp
 
-        return of_espresso(attempt / "pw.out")
-    from corecrown.workflows.vasp.progress import read_progress as of_vasp
+        return of_vasp(attempt / "OSZICAR")
+    from corecrown.workflows.espresso.stdout import read_progress as of_espresso
 
-    return of_vasp(attempt / "OSZICAR")
+    return of_espresso(attempt / "pw.out")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobflow import JobStore
+from jobflow import Flow, JobStore
 from jobflow.managers.local import run_locally
 from maggma.stores import MemoryStore
 
@@ -21,6 +21,7 @@ from corecrown.resources import read_yaml
 from corecrown.structures.cells import Cell
 from corecrown.workflows.electronic import STEP_NEEDS
 from corecrown.workflows.engines import read_progress, require_ready
+from corecrown.workflows.manifest import read_manifest, write_manifest
 from corecrown.workflows.progress import Progress
 from corecrown.workflows.record import StepFolder, StepState, cell_lock
 from corecrown.workflows.spec import StudySpec, load_study
@@ -33,7 +34,17 @@ from corecrown.workflows.study import (
     steps_of,
 )
 
-__all__ = ["RUN_LOG", "Running", "claim_folder", "forget_step", "read_status", "run_study", "stored_study", "watch"]
+__all__ = [
+    "RUN_LOG",
+    "Running",
+    "claim_folder",
+    "forget_step",
+    "read_status",
+    "run_flow",
+    "run_study",
+    "stored_study",
+    "watch",
+]
 
 STUDY_FILE, RUN_LOG = "study.yaml", "runs.jsonl"
 
@@ -125,6 +136,7 @@ def run_study(
     work = [(cell, steps_of(cell, maker.electronic.steps)) for cell in chosen]
     require_ready(spec.engine, work, maker.electronic)
     claim_folder(spec, folder)
+    write_manifest(folder, spec, every, maker.electronic.steps)
     with contextlib.ExitStack() as locks:
         for cell in chosen:
             locks.enter_context(cell_lock(cell_folder(folder, cell.label)))
@@ -132,11 +144,16 @@ def run_study(
             on_start(chosen, maker.electronic.steps)
         began = time.time()
         flow = maker.make(chosen, StudyInfo.of(spec), folder)
-        with _quiet():
-            run_locally(flow, log=False, store=JobStore(MemoryStore()), root_dir=folder)
+        run_flow(flow, folder)
         result = collect_study(spec, every, folder)
         _log_run(folder, began)
     return result
+
+
+def run_flow(flow: Flow, folder: Path) -> None:
+    """Run a flow in this process; what fails is told by the records of its steps."""
+    with _quiet():
+        run_locally(flow, log=False, store=JobStore(MemoryStore()), root_dir=folder)
 
 
 def _log_run(folder: Path, began: float) -> None:
@@ -148,14 +165,14 @@ def _log_run(folder: Path, began: float) -> None:
 
 def read_status(folder: Path) -> dict[str, dict[str, StepState]]:
     """Return the state of every step of every cell of a study, from its folders."""
-    spec = stored_study(folder)
-    steps = SubstitutionStudyMaker.from_spec(spec).electronic.steps
+    rows = read_manifest(folder)
+    if rows is None:
+        spec = stored_study(folder)
+        steps = SubstitutionStudyMaker.from_spec(spec).electronic.steps
+        rows = {cell.label: [step.value for step in steps_of(cell, steps)] for cell in build_cells(spec)}
     return {
-        cell.label: {
-            step.value: StepFolder(cell_folder(folder, cell.label) / step.value).state()
-            for step in steps_of(cell, steps)
-        }
-        for cell in build_cells(spec)
+        label: {step: StepFolder(cell_folder(folder, label) / step).state() for step in steps}
+        for label, steps in rows.items()
     }
 
 
@@ -189,7 +206,6 @@ def _depends(step: Step, on: Step) -> bool:
 
 def watch(folder: Path, labels: Sequence[str], steps: Sequence[Step]) -> Iterator[Running]:
     """Yield what is in work now."""
-    engine = stored_study(folder).engine
     for label in labels:
         for step in steps:
             record = StepFolder(cell_folder(folder, label) / step.value)
@@ -197,7 +213,7 @@ def watch(folder: Path, labels: Sequence[str], steps: Sequence[Step]) -> Iterato
             if not attempts or record.state() is not StepState.RUNNING:
                 continue
             began = (attempts[-1] / "attempt.json").stat().st_mtime
-            yield Running(label, step, read_progress(engine, attempts[-1]), time.time() - began)
+            yield Running(label, step, read_progress(attempts[-1]), time.time() - began)
 
 
 @contextlib.contextmanager
