@@ -1,7 +1,7 @@
 """Finished calculations found again by their key: in this study, and in the studies beside it under the same folder.
 
-Each study keeps an index, ``DIR/.finished/KEY``: a small file a key that names the step's folder. Looking a key up costs
-one look a study and reads no results. What is found is linked (or copied, from another disk) into a fresh attempt
+Each study keeps an index, ``DIR/.finished/KEY``: a small file a key that names the step's folder. Looking a key up
+costs one look a study and reads no results. What is found is linked (or copied, from another disk) into a fresh attempt
 folder here, after checking that it is whole, so that later steps find its density and the other study may be removed.
 """
 

@@ -95,7 +95,11 @@ class StudySpec(_Spec):
         return new
 
     def to_yaml(self) -> str:
-        """Return the study as text that :func:`load_study` reads wherever it is put: its paths are absolute."""
+        """Return the study as text that :func:`load_study` reads wherever it is put."""
+        return yaml.safe_dump(self.portable(), sort_keys=False, allow_unicode=True)
+
+    def portable(self) -> dict[str, Any]:
+        """Return what a study file holds, its paths absolute."""
         content = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
         for cell in content["cells"]:
             if "file" in cell:
@@ -103,7 +107,7 @@ class StudySpec(_Spec):
         experiment = self.experiment
         if experiment is not None and (self.folder / experiment).is_file():
             content["experiment"] = str((self.folder / experiment).resolve())
-        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        return content
 
 
 def load_study(path: str | Path) -> StudySpec:

@@ -1,10 +1,12 @@
 """Settings of this machine: programs, folders, MPI. From the environment, then from a file, then defaults."""
 
 import os
+import re
 from functools import cache
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -14,7 +16,7 @@ from pydantic_settings import (
 
 from corecrown.errors import InputError
 
-__all__ = ["Settings", "get_settings", "settings_file"]
+__all__ = ["ClusterSettings", "QueueResources", "Settings", "get_settings", "settings_file"]
 
 
 def settings_file() -> Path:
@@ -26,6 +28,45 @@ def settings_file() -> Path:
 def _data_folder() -> Path:
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(base) / "corecrown"
+
+
+def _seconds(value: Any) -> Any:
+    """Take a walltime as queues write it (``12:00:00``, ``1-12:00:00``) for seconds."""
+    found = re.fullmatch(r"(?:(\d+)-)?(\d+):([0-5]?\d):([0-5]?\d)", value.strip()) if isinstance(value, str) else None
+    if isinstance(value, str) and found is None and not value.strip().isdigit():
+        raise ValueError(f"{value!r} is no time: give hours:minutes:seconds, such as '12:00:00'")
+    if found is None:
+        return value
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+class QueueResources(BaseModel):
+    """What a job of a queue asks for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    walltime: Annotated[int, BeforeValidator(_seconds)] | None = Field(None, gt=0, description="hours:minutes:seconds")
+    ranks: int | None = Field(None, ge=1, description="MPI ranks")
+    mpi_command: str | None = Field(None, description="MPI launcher with {ranks} in it, such as 'srun -n {ranks}'")
+    modules: list[str] | None = Field(None, description="environment modules to load")
+    before: list[str] | None = Field(None, description="shell lines to run before, such as 'source env.sh'")
+    resources: dict[str, str | int] = Field(
+        default_factory=dict, description="the queue's own options: partition, account, nodes, mem, qos, ... (qtoolkit)"
+    )
+    extra_lines: list[str] = Field(default_factory=list, description="header lines as they are, such as '#SBATCH ...'")
+
+
+class ClusterSettings(QueueResources):
+    """How studies are submitted to a queue."""
+
+    scheduler: Literal["slurm", "pbs", "sge"] | None = None
+    steps: dict[str, QueueResources] = Field(default_factory=dict, description="what single steps ask for instead")
+    resubmissions: int = Field(10, ge=0, description="how often a job whose time ran out is submitted again")
+    cells_per_job: int = Field(1, ge=1, description="cells that one job computes one after another")
+    max_array_size: int = Field(1000, ge=1, description="jobs in one array; Slurm's own limit is 1000 by default")
+    max_running: int | None = Field(None, ge=1, description="jobs of one array that run at a time")
+    command: str | None = Field(None, description="how corecrown is called on the nodes; by default as it was here")
 
 
 class Settings(BaseSettings):
@@ -55,7 +96,10 @@ class Settings(BaseSettings):
     vasp_std_command: str | None = Field(None, description="how vasp_std is called, with MPI")
     vasp_ncl_command: str | None = Field(None, description="how vasp_ncl is called, with MPI")
     walltime_s: float | None = Field(None, gt=0, description="seconds until the queue ends this process")
-    reuse: bool = Field(True, description="take finished calculations of the studies beside this one, by their key")
+    cluster: ClusterSettings = Field(default_factory=ClusterSettings, description="queue of a cluster")
+    reuse: bool = Field(
+        default=True, description="take finished calculations of the studies beside this one, by their key"
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -15,7 +15,7 @@ __all__ = ["register"]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file, or 'demo' or 'substitution'.")]
 Folder = Annotated[Path, typer.Option("-d", "--directory", help="Folder of the study.")]
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study.")]
-CellLabel = Annotated[str | None, typer.Option("--cell", help="Only this cell.")]
+CellLabels = Annotated[list[str] | None, typer.Option("--cell", help="Only this cell; may be given again.")]
 ProtocolName = Annotated[str | None, typer.Option("--protocol", help="demo, fast, balanced or precise.")]
 EngineName = Annotated[str | None, typer.Option("--engine", help="espresso or vasp.")]
 
@@ -24,6 +24,9 @@ study = typer.Typer(help="Plan, run and follow a study.", no_args_is_help=True)
 
 def register(app: typer.Typer) -> None:
     """Add ``corecrown study`` to the command line."""
+    from corecrown.cli import submit
+
+    submit.register(study)
     app.add_typer(study, name="study")
 
 
@@ -72,32 +75,49 @@ def plan(
 def run(
     study_file: StudyFile,
     folder: Folder,
-    cell: CellLabel = None,
+    cell: CellLabels = None,
     protocol: ProtocolName = None,
     engine: EngineName = None,
+    break_locks: Annotated[
+        bool, typer.Option("--break-locks", help="Take cells over whose last process cannot be asked any more.")
+    ] = False,
+    in_queue: Annotated[
+        bool, typer.Option("--in-queue", help="As a job of a queue: no report; exit 75 where only time was short.")
+    ] = False,
+    step: Annotated[list[str] | None, typer.Option("--step", help="With --in-queue, only this step.")] = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
     """Run a study here, with progress; the same command again continues."""
+    from corecrown.cli import submit
+    from corecrown.errors import InputError
     from corecrown.workflows.spec import load_study
 
-    _run(load_study(study_file).changed(protocol=protocol, engine=engine), folder, cell, as_json)
+    if step and not in_queue:
+        raise InputError("--step goes with --in-queue", "a study file says which steps are computed")
+    spec = load_study(study_file).changed(protocol=protocol, engine=engine)
+    if break_locks:
+        submit.break_locks(spec, folder, cell)
+    if in_queue:
+        submit.run_as_job(spec, folder, cell, step, as_json)
+    else:
+        _run(spec, folder, cell, as_json)
 
 
 @study.command()
 def status(folder: FolderArgument, as_json: AsJson = False, verbose: Verbose = False) -> None:
-    """Show a row a cell and a column a step: done, running, failed or waiting."""
-    from corecrown.workflows.local import read_status
+    """Show a row a cell and a column a step: done, running, queued, failed or waiting."""
+    from corecrown.cli import submit
 
-    states = read_status(folder)
+    states, notes = submit.status_of(folder)
     if as_json:
-        print_json(
-            {"cells": {label: {name: state.value for name, state in row.items()} for label, row in states.items()}}
-        )
+        print_json({"cells": states, "notes": notes})
         return
     steps = list(dict.fromkeys(name for row in states.values() for name in row))
-    rows = [(label, *(row[name].value if name in row else "–" for name in steps)) for label, row in states.items()]
+    rows = [(label, *(row.get(name, "–") for name in steps)) for label, row in states.items()]
     print_table(str(folder), ("cell", *steps), rows)
+    for note in notes:
+        typer.echo(note)
 
 
 @study.command()
@@ -119,28 +139,30 @@ def rerun(
     forgotten = forget_step(folder, cell, Step(step))
     if not as_json:
         typer.echo(f"forgotten: {cell} {', '.join(other.value for other in forgotten)}")
-    _run(spec, folder, cell, as_json)
+    _run(spec, folder, [cell], as_json)
 
 
 @study.command()
 def collect(folder: FolderArgument, as_json: AsJson = False, verbose: Verbose = False) -> None:
     """Read back what ran elsewhere into study.json."""
+    from corecrown.cli import submit
     from corecrown.workflows.local import stored_study
     from corecrown.workflows.study import build_cells, collect_study
 
     spec = stored_study(folder)
+    submit.fetch_from_workers(folder, as_json)
     _show(collect_study(spec, build_cells(spec), folder.resolve()), folder, as_json)
 
 
-def _run(spec: Any, folder: Path, cell: str | None, as_json: bool) -> None:
+def _run(spec: Any, folder: Path, cells: list[str] | None, as_json: bool) -> None:
     from corecrown.cli.progress import StudyDisplay
     from corecrown.workflows.local import require_finished, run_study
 
     display = StudyDisplay(folder.resolve(), quiet=as_json)
     with display:
-        result = run_study(spec, folder, [cell] if cell else None, on_start=display.start)
+        result = run_study(spec, folder, cells or None, on_start=display.start)
     _show(result, folder, as_json)
-    require_finished(result, [cell] if cell else [one.label for one in result.cells])
+    require_finished(result, cells or [one.label for one in result.cells])
 
 
 def _show(result: "StudyResult", folder: Path, as_json: bool) -> None:

@@ -1,0 +1,130 @@
+"""A real Slurm of one node on loopback, for tests: daemons in the foreground, ended by their own process ids."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+CONF = """ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={place}/munge.sock
+SlurmctldPort={control}
+SlurmdPort={node}
+StateSaveLocation={place}/state
+SlurmdSpoolDir={place}/spool
+SlurmctldPidFile={place}/slurmctld.pid
+SlurmdPidFile={place}/slurmd.pid
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SchedulerType=sched/backfill
+SchedulerParameters=bf_interval=1,sched_interval=1,batch_sched_delay=0
+MpiDefault=none
+SwitchType=switch/none
+ReturnToService=2
+KillWait=5
+SlurmdParameters=config_overrides
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=2000 State=UNKNOWN
+PartitionName=debug Nodes={host} Default=YES MaxTime=60 State=UP
+"""
+
+
+def missing_slurm() -> str | None:
+    """Say what keeps a Slurm from running here, with its cure, or None."""
+    if os.geteuid() != 0:
+        return "a Slurm of one's own needs root"
+    for program in ("munged", "slurmctld", "slurmd", "sbatch"):
+        if shutil.which(program) is None and not Path("/usr/sbin", program).exists():
+            return f"no {program}: apt-get install slurm-wlm munge (make install-dev does)"
+    return None
+
+
+class Slurm:
+    """Daemons of one Slurm in a folder; :meth:`stop` ends those it started and no others."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.started: list[subprocess.Popen[bytes]] = []
+        for name in ("state", "spool", "log"):
+            (place / name).mkdir(parents=True)
+        place.chmod(0o755)
+        host = socket.gethostname().split(".")[0]
+        self.conf = place / "slurm.conf"
+        self.conf.write_text(CONF.format(host=host, place=place, control=free_port(), node=free_port()))
+        self.environment = {"SLURM_CONF": str(self.conf), "PATH": f"{os.environ['PATH']}:/usr/sbin"}
+        key = place / "munge.key"
+        key.write_bytes(os.urandom(1024))
+        key.chmod(0o400)
+        try:
+            self._start(
+                "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={place}/munge.sock",
+                f"--pid-file={place}/munged.pid", f"--log-file={place}/log/munged.log", f"--seed-file={place}/munge.seed",
+            )  # fmt: skip
+            self._until(lambda: (place / "munge.sock").exists(), "munged")
+            self._start("slurmctld", "-D", "-c")
+            self._start("slurmd", "-D", "-c", "-N", host)
+            self._until(lambda: "idle" in self.ask("sinfo", "-h", "-o", "%T"), "a node")
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, *command: str) -> None:
+        with (self.place / "log" / f"{command[0]}.out").open("wb") as log:
+            self.started.append(
+                subprocess.Popen(
+                    command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=os.environ | self.environment
+                )
+            )
+
+    def _until(self, is_so, what: str) -> None:
+        deadline = time.monotonic() + 60
+        while not is_so():
+            if time.monotonic() > deadline:
+                logs = "\n".join(path.read_text(errors="replace")[-500:] for path in (self.place / "log").glob("*.out"))
+                pytest.fail(f"Slurm: {what} is not there after 60 s\n{logs}")
+            time.sleep(0.1)
+
+    def ask(self, *command: str) -> str:
+        """Return what a command of Slurm says."""
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=60, env=os.environ | self.environment
+        )
+        return done.stdout + done.stderr
+
+    def jobs(self, *options: str) -> list[str]:
+        """Return a line a job that is not over: id, state, name."""
+        return self.ask("squeue", "-h", "-r", "-o", "%i %t %j", *options).splitlines()
+
+    def until_empty(self, within: float = 150) -> None:
+        """Wait until no job is left, resubmitted ones included."""
+        deadline = time.monotonic() + within
+        while self.jobs():
+            assert time.monotonic() < deadline, self.jobs()
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """End the daemons, the last one first."""
+        for process in reversed(self.started):
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
