@@ -33,6 +33,8 @@ def assemble_cell(
     steps: Mapping[Step, StepResult],
     failed: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
+    ensemble: str | None = None,
+    made_from: Sequence[str] = (),
 ) -> CellResult:
     """Put together all that is known of one cell.
 
@@ -48,6 +50,10 @@ def assemble_cell(
         Steps that did not finish, and why.
     notes
         What is to be said of the cell besides.
+    ensemble
+        Label of the ensemble it is a member of.
+    made_from
+        Labels of the cells it was made from.
 
     Returns
     -------
@@ -68,6 +74,8 @@ def assemble_cell(
         label=label,
         fa_fraction=fa_fraction,
         alignment=alignment,
+        ensemble=ensemble,
+        made_from=list(made_from),
         formula=final.composition.formula.replace(" ", ""),
         setting=setting,
         structure=final.as_dict(),
@@ -75,6 +83,7 @@ def assemble_cell(
         lattice_b_angstrom=lengths[1],
         lattice_c_angstrom=lengths[2],
         volume_angstrom3=final.volume,
+        energy_ev=_energy(steps),
         settings=_settings(steps),
         edges=tighter_edges(bands.edges if bands else None, scf.edges if scf else None),
         edges_by_source={
@@ -124,6 +133,10 @@ def _looks_pbnm(structure: Structure) -> bool:
     return orthogonal and 1.2 < c / (a * b) ** 0.5 < 1.65 and 0.8 < a / b < 1.25
 
 
+def _energy(steps: Mapping[Step, StepResult]) -> float | None:
+    return next((steps[step].energy_ev for step in (Step.SCF, Step.RELAX) if step in steps), None)
+
+
 def _settings(steps: Mapping[Step, StepResult]) -> RunSettings | None:
     for step in (Step.SCF, *Step):
         if step in steps:
@@ -134,7 +147,7 @@ def _settings(steps: Mapping[Step, StepResult]) -> RunSettings | None:
 def _levels(steps: Mapping[Step, StepResult]) -> list[Level]:
     """Return one row a level of theory; of path and mesh the path wins where it has a gap."""
     rows: dict[tuple[str, bool], Level] = {}
-    for step in (Step.BANDS, Step.SCF, Step.SPIN_ORBIT, Step.HYBRID):
+    for step in (Step.BANDS, Step.SCF, Step.SPIN_ORBIT, Step.HYBRID, Step.HYBRID_SPIN_ORBIT):
         result = steps.get(step)
         if result is None or result.edges is None:
             continue
@@ -158,7 +171,7 @@ def _levels(steps: Mapping[Step, StepResult]) -> list[Level]:
 
 
 def _masses(steps: Mapping[Step, StepResult], *, spin_orbit: bool) -> Masses | None:
-    for step in (Step.MASSES, Step.SPIN_ORBIT, Step.BANDS):
+    for step in (Step.MASSES, Step.MASSES_SPIN_ORBIT, Step.SPIN_ORBIT, Step.BANDS):
         result = steps.get(step)
         if result is not None and result.masses is not None and result.settings.spin_orbit is spin_orbit:
             return result.masses

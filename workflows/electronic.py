@@ -15,7 +15,7 @@ from corecrown.postprocess.results import CellResult, Step
 from corecrown.workflows.protocols import Functional, Protocol, Theory, load_protocol
 from corecrown.workflows.record import StepFolder, StepOutput
 
-__all__ = ["STEP_NEEDS", "CellInfo", "ElectronicStructureMaker", "collect_cell", "with_needed"]
+__all__ = ["STEP_NEEDS", "STEP_USES", "CellInfo", "ElectronicStructureMaker", "collect_cell", "with_needed"]
 
 STEP_NEEDS: dict[Step, Step | None] = {
     Step.RELAX: None,
@@ -24,15 +24,25 @@ STEP_NEEDS: dict[Step, Step | None] = {
     Step.PDOS: Step.SCF,
     Step.MASSES: Step.BANDS,
     Step.HYBRID: None,
+    Step.HYBRID_SPIN_ORBIT: None,
     Step.SPIN_ORBIT: None,
+    Step.MASSES_SPIN_ORBIT: Step.SPIN_ORBIT,
     Step.EXCITATION: None,
 }
 """Which step each step cannot do without (besides the relaxation, which all follow where it is asked for)."""
+
+STEP_USES: dict[Step, tuple[Step, ...]] = {
+    Step.MASSES: (Step.SCF, Step.PDOS),
+    Step.MASSES_SPIN_ORBIT: (Step.MASSES,),
+}
+"""Which other steps a step also looks at, where they are computed; their outputs are handed to it as ``beside``."""
 
 
 def with_needed(steps: Iterable[Step]) -> list[Step]:
     """Return steps in the order they run, with what they need added."""
     wanted = set(steps)
+    if Step.MASSES_SPIN_ORBIT in wanted or {Step.MASSES, Step.SPIN_ORBIT} <= wanted:
+        wanted |= {Step.MASSES, Step.MASSES_SPIN_ORBIT}
     for step in list(wanted):
         needed = STEP_NEEDS[step]
         while needed is not None:
@@ -50,6 +60,8 @@ class CellInfo(BaseModel):
     fa_fraction: float | None = None
     alignment: str | None = None
     notes: tuple[str, ...] = ()
+    ensemble: str | None = None
+    made_from: tuple[str, ...] = ()
 
 
 @dataclass
@@ -58,7 +70,7 @@ class ElectronicStructureMaker(Maker):
 
     Parameters
     ----------
-    relax, scf, bands, pdos, masses, hybrid, spin_orbit, excitation
+    relax, scf, bands, pdos, masses, hybrid, hybrid_spin_orbit, spin_orbit, masses_spin_orbit, excitation
         Makers of the steps; a step set to None is skipped.
     name
         Name of the flow.
@@ -70,7 +82,9 @@ class ElectronicStructureMaker(Maker):
     pdos: Any = None
     masses: Any = None
     hybrid: Any = None
+    hybrid_spin_orbit: Any = None
     spin_orbit: Any = None
+    masses_spin_orbit: Any = None
     excitation: Any = None
     name: str = "electronic structure"
 
@@ -101,8 +115,9 @@ class ElectronicStructureMaker(Maker):
             If the protocol or a step is unknown.
         """
         from corecrown.workflows.espresso.jobs import MAKERS
+        from corecrown.workflows.espresso.masses import MASS_MAKERS
 
-        return cls._for_engine(MAKERS, "Quantum ESPRESSO", protocol, steps, theory or _theory(functional))
+        return cls._for_engine(MAKERS | MASS_MAKERS, "Quantum ESPRESSO", protocol, steps, theory or _theory(functional))
 
     @classmethod
     def for_vasp(
@@ -166,7 +181,9 @@ class ElectronicStructureMaker(Maker):
             source = outputs.get(needed) if needed is not None else None
             if step is Step.SCF:
                 source = relaxed
-            outputs[step] = maker.make(start, None if source is None else source.output)
+            also = {other.value: outputs[other].output for other in STEP_USES.get(step, ()) if other in outputs}
+            beside = {"beside": also} if step in STEP_USES else {}
+            outputs[step] = maker.make(start, None if source is None else source.output, **beside)
             outputs[step].name = f"{info.label} {step.value}"
         collected = collect_cell(info, structure, {step.value: done.output for step, done in outputs.items()}, folder)
         collected.name = f"{info.label} collect"
@@ -198,6 +215,8 @@ def collect_cell(
         steps=done,
         failed=failed,
         notes=info.notes,
+        ensemble=info.ensemble,
+        made_from=info.made_from,
     )
 
 

@@ -103,13 +103,14 @@ class PdosSettings(StepSettings):
 class MassesSettings(StepSettings):
     """How effective masses are measured."""
 
-    max_refinements: int = Field(4, ge=0, description="searches for the extremum before the stencil is laid")
+    max_refinements: int = Field(4, ge=0, description="further stencils that an edge may ask for")
     conduction_bands: int = Field(6, ge=2)
 
 
 class HybridSettings(StepSettings):
     """How exact exchange is computed."""
 
+    spin_orbit: bool = Field(default=False, description="whether the step is computed with spin-orbit coupling")
     q_mesh: tuple[int, int, int] = (1, 1, 1)
     cutoff_fock_ry: float | None = Field(None, gt=0, description="of the exact exchange, Ry; cutoff_wfc_ry by default")
     path: list[list[str]] | None = Field(None, description="VASP: lines for bands; by default the named points alone")
@@ -117,10 +118,20 @@ class HybridSettings(StepSettings):
 
 
 class ExcitationSettings(StepSettings):
-    """How excited states are converged."""
+    """How excited states are converged; always at Γ alone."""
 
     mixing_beta: float = Field(0.3, gt=0, le=1)
     conduction_bands: int = Field(6, ge=1)
+    max_tries: int = Field(4, ge=1, description="runs of an excited state before it counts as failed")
+    degeneracy_ev: float = Field(
+        0.1, ge=0, description="orbitals closer than this to the one that was asked for count with it, eV"
+    )
+    dielectric_constant: float | None = Field(
+        None, ge=1, description="for the correction of charged cells; none is applied without it"
+    )
+    relax_excited: bool = Field(default=False, description="whether atoms relax in the excited state, at fixed lattice")
+    force_threshold_ry_bohr: float = Field(3e-3, gt=0, description="of that relaxation")
+    max_ionic_steps: int = Field(40, ge=1, description="of that relaxation")
 
 
 _MODELS: dict[Step, type[StepSettings]] = {
@@ -130,9 +141,18 @@ _MODELS: dict[Step, type[StepSettings]] = {
     Step.PDOS: PdosSettings,
     Step.MASSES: MassesSettings,
     Step.HYBRID: HybridSettings,
+    Step.HYBRID_SPIN_ORBIT: HybridSettings,
     Step.SPIN_ORBIT: StepSettings,
+    Step.MASSES_SPIN_ORBIT: MassesSettings,
     Step.EXCITATION: ExcitationSettings,
 }
+
+
+_ALSO: dict[Step, tuple[str, ...]] = {
+    Step.MASSES_SPIN_ORBIT: (Step.MASSES.value,),
+    Step.HYBRID_SPIN_ORBIT: (Step.HYBRID.value,),
+}
+"""Steps whose keys another step takes over."""
 
 
 @dataclass(frozen=True)
@@ -185,11 +205,13 @@ def load_protocol(name: str, overrides: dict[str, dict[str, Any]] | None = None)
     for place in overrides:
         if place not in places:
             raise InputError(f"overrides: step {place!r} is unknown", f"known: {', '.join(places)}")
+    _check_gamma(overrides.get(Step.EXCITATION.value) or {})
     steps = {}
     for step in Step:
         merged: dict[str, Any] = {}
-        for layer in (content.get("all"), content.get(step.value), overrides.get("all"), overrides.get(step.value)):
-            merged = _lay_over(merged, layer or {})
+        for source in (content, overrides):
+            for place in ("all", *_ALSO.get(step, ()), step.value):
+                merged = _lay_over(merged, source.get(place) or {})
         _check(step, merged, overrides)
         steps[step] = merged
     return Protocol(
@@ -199,6 +221,17 @@ def load_protocol(name: str, overrides: dict[str, dict[str, Any]] | None = None)
         gap_uncertainty_ev=content["gap_uncertainty_ev"],
         steps=steps,
     )
+
+
+def _check_gamma(asked: dict[str, Any]) -> None:
+    """Raise where a study asks for more k-points than the one that given occupations allow."""
+    for key, only in (("kpoint_mesh", [1, 1, 1]), ("kpoint_shift", [0, 0, 0]), ("kpoint_spacing", None)):
+        value = asked.get(key, only)
+        if (list(value) if isinstance(value, list | tuple) else value) != only:
+            raise InputError(
+                f"overrides.excitation.{key}: {value}: given occupations take one k-point, Γ",
+                "leave the mesh out; excitation.supercell samples more",
+            )
 
 
 def _lay_over(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,383 @@
+"""The search for both band edges and their masses, whatever program computes the energies.
+
+It begins with the bands that are there, asks for energies at k-points, and ends when the stencils say that they
+suffice. K-points that symmetry makes equal are computed once, and none twice.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import spglib
+from pydantic import BaseModel, ConfigDict
+from pymatgen.core import Structure
+
+from corecrown.errors import InputError
+from corecrown.postprocess.mass_fit import HARTREE_EV
+from corecrown.postprocess.mass_outcomes import CHANGE_FRACTION, StencilOutcome
+from corecrown.postprocess.mass_stencil import DEFAULT_MASS
+from corecrown.postprocess.masses import (
+    Carrier,
+    Stencil,
+    combine_stencils,
+    edge_group,
+    mass_from_stencil,
+    plan_edge,
+    plan_stencil,
+    reciprocal_lattice_inv_bohr,
+    unknown_mass,
+)
+from corecrown.postprocess.results import Masses, MassTensor
+
+__all__ = [
+    "EnergyStore",
+    "KnownBands",
+    "MassSearch",
+    "Round",
+    "nominal_kpoints",
+    "nominal_stencil",
+    "operations_of",
+]
+
+FloatArray = npt.NDArray[np.float64]
+Compute = Callable[[FloatArray], FloatArray]
+
+SAME_KPOINT = 1e-7
+"""K-points are one if their fractional coordinates differ by no more than this, modulo whole numbers."""
+
+SYMPREC_ANGSTROM = 1e-5
+"""Atoms that symmetry moves by more than this break it: the energies would differ by more than their noise."""
+
+SHARED_LIMITS = 10.0
+"""Edges at one k-point share the smaller stencil, unless that makes the other's energies change this much less."""
+
+NEAR_INVARIANT_INV_BOHR = 1e-3
+"""A guess this near to a k-point that is its own mirror image is put there."""
+
+ALONG = 0.98
+"""A k-point lies along an axis if the cosine of its direction is larger than this."""
+
+CHORD_SHARE, MASS_BOUNDS = 0.7, (0.05, 2.0)
+"""Share of the mass of a chord that a step is chosen for, and the masses it is kept within."""
+
+NOMINAL_GAP_EV = 0.3
+"""Distance to the nearest band that a stencil is laid for where bands are not known yet."""
+
+
+@dataclass(frozen=True)
+class KnownBands:
+    """Bands that were computed before.
+
+    Parameters
+    ----------
+    kpoints
+        Shape (n, 3), fractional.
+    energies_ev
+        Shape (n, n_bands), eV, on the scale of the density that the search computes with.
+    """
+
+    kpoints: FloatArray
+    energies_ev: FloatArray
+
+
+class Round(BaseModel):
+    """One run of the search: what was asked for, and what was computed for it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stencils: dict[Carrier, Stencil] = {}
+    kpoints: list[tuple[float, float, float]]
+    energies_ev: list[list[float]]
+    wall_s: float = 0.0
+
+
+def operations_of(structure: Structure) -> FloatArray:
+    """Return what the crystal's point group and time reversal do to fractional k-points, shape (n, 3, 3).
+
+    A rotation W of fractional coordinates takes k to W⁻ᵀ k, so the transposes of the group are the operations. Time
+    reversal adds -k: E(-k) = E(k) for the sorted energies of a crystal without magnetism, with spin-orbit coupling
+    and without inversion too (Kramers).
+    """
+    cell = (structure.lattice.matrix, structure.frac_coords, [site.specie.Z for site in structure])
+    found = spglib.get_symmetry(cell, symprec=SYMPREC_ANGSTROM)
+    rotations = [np.eye(3, dtype=int)] if found is None else list(found["rotations"])
+    both = np.array([sign * rotation.T for rotation in rotations for sign in (1, -1)])
+    return np.unique(both, axis=0).astype(float)
+
+
+class EnergyStore:
+    """Energies by k-point, with symmetry: asks only for what is not known yet.
+
+    Parameters
+    ----------
+    operations
+        Shape (m, 3, 3), from :func:`operations_of`.
+    """
+
+    def __init__(self, operations: FloatArray) -> None:
+        self._operations = operations
+        self._kpoints = np.empty((0, 3))
+        self._energies: list[FloatArray] = []
+
+    def add(self, kpoints: npt.ArrayLike, energies_ev: npt.ArrayLike) -> None:
+        """Take in what was computed: k-points (n, 3), energies (n, n_bands) in eV, sorted here."""
+        self._kpoints = np.vstack([self._kpoints, np.asarray(kpoints, dtype=float).reshape(-1, 3)])
+        self._energies += [np.sort(np.asarray(row, dtype=float)) for row in np.asarray(energies_ev, dtype=float)]
+
+    def find(self, kpoint: FloatArray) -> int | None:
+        """Return the place of an equivalent k-point, or None."""
+        return _equivalent(kpoint, self._kpoints, self._operations)
+
+    def missing(self, kpoints: FloatArray) -> FloatArray:
+        """Return those of k-points (n, 3) that have to be computed: one of each set of equals, shape (m, 3)."""
+        wanted = np.empty((0, 3))
+        for kpoint in kpoints:
+            if self.find(kpoint) is None and _equivalent(kpoint, wanted, self._operations) is None:
+                wanted = np.vstack([wanted, kpoint])
+        return wanted
+
+    def energies(self, kpoints: FloatArray) -> FloatArray:
+        """Return energies (n, n_bands) of k-points that are all known."""
+        places = [self.find(kpoint) for kpoint in kpoints]
+        rows = [self._energies[place] for place in places if place is not None]
+        if len(rows) != len(kpoints):
+            raise InputError("a k-point of the stencil was not computed", "run the step again")
+        n_bands = min(len(row) for row in rows)
+        return np.array([row[:n_bands] for row in rows])
+
+
+def _equivalent(kpoint: FloatArray, among: FloatArray, operations: FloatArray) -> int | None:
+    if not len(among):
+        return None
+    images = operations @ np.asarray(kpoint, dtype=float)
+    apart = images[:, None, :] - among[None, :, :]
+    apart -= np.round(apart)
+    same = np.abs(apart).max(axis=2).min(axis=0) < SAME_KPOINT
+    return int(np.argmax(same)) if same.any() else None
+
+
+@dataclass
+class MassSearch:
+    """The search for the masses of one cell.
+
+    Parameters
+    ----------
+    structure
+        The cell.
+    n_filled
+        Number of filled bands (of spinors, with spin-orbit coupling).
+    known
+        Bands along lines and on meshes to begin with.
+    compute
+        Called with k-points (n, 3); returns energies (n, n_bands) in eV.
+    spin_orbit
+        Whether bands are those of spinors.
+    max_refinements
+        How many further stencils an edge may ask for.
+    starts
+        K-points to begin at, by carrier, where the known bands are a coarse mesh alone: the best of these and of the
+        mesh is taken.
+    on_round
+        Called after every run, to keep it.
+    """
+
+    structure: Structure
+    n_filled: int
+    known: Sequence[KnownBands]
+    compute: Compute
+    spin_orbit: bool = False
+    max_refinements: int = 4
+    starts: Mapping[Carrier, Sequence[tuple[float, float, float]]] | None = None
+    on_round: Callable[[Round], None] | None = None
+    rounds: list[Round] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.operations = operations_of(self.structure)
+        self.store = EnergyStore(self.operations)
+        self.lattice = reciprocal_lattice_inv_bohr(self.structure.lattice.reciprocal_lattice.matrix)
+
+    def remember(self, rounds: Sequence[Round]) -> None:
+        """Take in runs of an earlier attempt at the same search."""
+        for done in rounds:
+            if done.kpoints:
+                self.store.add(done.kpoints, done.energies_ev)
+
+    def run(self) -> Masses:
+        """Search until both edges are measured or given up; what cannot be had is null with the reason."""
+        notes, found = [], dict(self._refused())
+        stencils: dict[Carrier, Stencil] = {}
+        for carrier in Carrier:
+            if carrier not in found:
+                planned = self._first(carrier)
+                if isinstance(planned, Stencil):
+                    stencils[carrier] = planned
+                else:
+                    found[carrier] = planned
+        stencils = shared(stencils)
+        tried = dict.fromkeys(stencils, 0)
+        while stencils:
+            energies = self._energies(stencils)
+            following: dict[Carrier, Stencil] = {}
+            for carrier, stencil in stencils.items():
+                outcome = mass_from_stencil(
+                    stencil, energies[carrier], self._band(carrier), carrier, spin_orbit=self.spin_orbit
+                )
+                tried[carrier] += 1
+                if outcome.next_stencil is not None and tried[carrier] <= self.max_refinements:
+                    following[carrier] = outcome.next_stencil
+                    continue
+                found[carrier] = _said(outcome, tried[carrier])
+            stencils = shared(following)
+        runs = [len(one.kpoints) for one in self.rounds if one.kpoints]
+        if runs:
+            notes.append(f"{sum(runs)} k-points computed around the edges, in {len(runs)} runs")
+        return Masses(electron=found[Carrier.ELECTRON], hole=found[Carrier.HOLE], notes=notes)
+
+    def _band(self, carrier: Carrier) -> int:
+        return self.n_filled - (1 if carrier is Carrier.HOLE else 0)
+
+    def _refused(self) -> dict[Carrier, MassTensor]:
+        """Return the edges that cannot have a mass whatever is computed, and why."""
+        n_bands = min((known.energies_ev.shape[1] for known in self.known), default=0)
+        if n_bands < self.n_filled or self.n_filled < 1:
+            reason = f"the bands to start from are {n_bands}, of which {self.n_filled} would be filled"
+            return {carrier: unknown_mass(carrier, reason) for carrier in Carrier}
+        if n_bands == self.n_filled:
+            reason = "no conduction bands were computed: raise conduction_bands"
+            return {Carrier.ELECTRON: unknown_mass(Carrier.ELECTRON, reason)}
+        energies = np.vstack([known.energies_ev[:, :n_bands] for known in self.known])
+        gap = energies[:, self.n_filled].min() - energies[:, self.n_filled - 1].max()
+        if gap <= 0:
+            reason = f"no band gap (bands overlap by {-1e3 * gap:.3g} meV): a metal has no band-edge masses"
+            return {carrier: unknown_mass(carrier, reason) for carrier in Carrier}
+        return {}
+
+    def _first(self, carrier: Carrier) -> Stencil | MassTensor:
+        """Return the first stencil of an edge, or why there is none."""
+        if self.starts is not None:
+            return self._first_at(carrier, [np.array(start) for start in self.starts.get(carrier, ())])
+        kpoints, levels = self._known_everywhere()
+        band = self._band(carrier)
+        plan = plan_edge(kpoints, levels, self.lattice, band, carrier)
+        if plan.stencil is None:
+            assert plan.refused is not None
+            return plan.refused
+        guess = guess_masses(plan.stencil, kpoints, carrier.sign * levels[:, band])
+        # the limit is the share of the distance to the nearest band that a stencil is laid for
+        gap = plan.stencil.energy_limit_ev / CHANGE_FRACTION
+        return plan_stencil(self.lattice, plan.stencil.centre, gap, mass_guess=guess)
+
+    def _known_everywhere(self) -> tuple[FloatArray, FloatArray]:
+        """Return k-points (n, 3) and energies (n, n_bands) of the known bands and of what symmetry makes of them."""
+        n_bands = min(known.energies_ev.shape[1] for known in self.known)
+        images = np.vstack([known.kpoints @ operation.T for known in self.known for operation in self.operations])
+        levels = np.vstack([known.energies_ev[:, :n_bands] for known in self.known for _ in self.operations])
+        wrapped = images - np.round(images - 1e-9)
+        _, first = np.unique(np.round(wrapped, 6), axis=0, return_index=True)
+        first = np.sort(first)
+        return wrapped[first], levels[first]
+
+    def _first_at(self, carrier: Carrier, starts: list[FloatArray]) -> Stencil | MassTensor:
+        """Return a stencil at the best of given k-points and those of the known bands."""
+        band, candidates, levels = self._band(carrier), [], []
+        for known in self.known:
+            best = int(np.argmin(carrier.sign * known.energies_ev[:, band]))
+            candidates.append(known.kpoints[best])
+            levels.append(known.energies_ev[best])
+        known_already = np.array(candidates).reshape(-1, 3)
+        new = [start for start in starts if _equivalent(start, known_already, self.operations) is None]
+        if new:
+            self._compute(np.array(new))
+            candidates += new
+            levels += list(self.store.energies(np.array(new)))
+        heights = [carrier.sign * level[band] for level in levels]
+        best = int(np.argmin(heights))
+        centre, group = candidates[best], edge_group(np.sort(levels[best]), band, carrier)
+        invariant = np.round(2 * centre) / 2
+        if np.linalg.norm((centre - invariant) @ self.lattice) < NEAR_INVARIANT_INV_BOHR:
+            centre = invariant
+        try:
+            return plan_stencil(self.lattice, centre, group.nearest_band_gap_ev)
+        except InputError as error:
+            return unknown_mass(carrier, error.message, band_index=band)
+
+    def _energies(self, stencils: Mapping[Carrier, Stencil]) -> dict[Carrier, FloatArray]:
+        kpoints, indices = combine_stencils(stencils)
+        self._compute(kpoints, stencils)
+        return {carrier: self.store.energies(kpoints[indices[carrier]]) for carrier in stencils}
+
+    def _compute(self, kpoints: FloatArray, stencils: Mapping[Carrier, Stencil] | None = None) -> None:
+        missing = self.store.missing(kpoints)
+        energies = self.compute(missing) if len(missing) else np.empty((0, 0))
+        self.store.add(missing, energies)
+        done = Round(stencils=dict(stencils or {}), kpoints=missing.tolist(), energies_ev=energies.tolist())
+        self.rounds.append(done)
+        if self.on_round is not None:
+            self.on_round(done)
+
+
+def guess_masses(stencil: Stencil, kpoints: FloatArray, heights_ev: FloatArray) -> tuple[float, float, float]:
+    """Return masses along x, y and z from the nearest known k-point in each direction, for the steps of a stencil.
+
+    A band is steeper near its edge than the chord to a k-point farther off, so the chord's mass is taken for less.
+
+    Parameters
+    ----------
+    stencil
+        What was planned without knowing; its centre counts.
+    kpoints
+        Shape (n, 3), fractional.
+    heights_ev
+        Shape (n,), energies, upwards from the edge for either carrier.
+    """
+    lattice = np.array(stencil.reciprocal_lattice_inv_bohr)
+    apart = kpoints - np.array(stencil.centre)
+    apart = (apart - np.round(apart)) @ lattice
+    lengths = np.linalg.norm(apart, axis=1)
+    lowest = heights_ev[lengths < 1.5 * lengths.min() + 1e-9].min()
+    found = []
+    for axis in range(3):
+        along = np.abs(apart[:, axis]) > ALONG * lengths
+        rising = along & (lengths > SAME_KPOINT) & (heights_ev > lowest + 1e-4)
+        if not rising.any():
+            found.append(DEFAULT_MASS)
+            continue
+        nearest = int(np.argmin(np.where(rising, lengths, np.inf)))
+        chord = HARTREE_EV * lengths[nearest] ** 2 / (2 * (heights_ev[nearest] - lowest))
+        found.append(float(np.clip(CHORD_SHARE * chord, *MASS_BOUNDS)))
+    return found[0], found[1], found[2]
+
+
+def shared(stencils: Mapping[Carrier, Stencil]) -> dict[Carrier, Stencil]:
+    """Give edges at one k-point one stencil, the smaller one, where it serves both."""
+    if len(stencils) < 2:
+        return dict(stencils)
+    electron, hole = stencils[Carrier.ELECTRON], stencils[Carrier.HOLE]
+    apart = np.abs(np.array(electron.centre) - np.array(hole.centre)).max()
+    sizes = [np.array(stencil.steps_inv_bohr) for stencil in (electron, hole)]
+    # the energies change as the square of the step
+    ratio = float((np.max([sizes[0] / sizes[1], sizes[1] / sizes[0]])) ** 2)
+    if apart > SAME_KPOINT or electron.mirrored is not hole.mirrored or ratio > SHARED_LIMITS:
+        return dict(stencils)
+    smaller = electron if np.prod(sizes[0]) <= np.prod(sizes[1]) else hole
+    return dict.fromkeys(stencils, smaller)
+
+
+def nominal_stencil(structure: Structure) -> Stencil:
+    """Return the stencil of both edges where they are not known yet: at Γ."""
+    lattice = reciprocal_lattice_inv_bohr(structure.lattice.reciprocal_lattice.matrix)
+    return plan_stencil(lattice, (0.0, 0.0, 0.0), NOMINAL_GAP_EV)
+
+
+def nominal_kpoints(structure: Structure) -> FloatArray:
+    """Return the k-points (n, 3) of both edges at Γ that symmetry leaves, for a preview."""
+    return EnergyStore(operations_of(structure)).missing(np.array(nominal_stencil(structure).kpoints))
+
+
+def _said(outcome: StencilOutcome, tried: int) -> MassTensor:
+    """Return the mass of an outcome, with the reason if the search was given up."""
+    if outcome.next_stencil is None:
+        return outcome.mass
+    notes = [*outcome.mass.notes, f"given up after {tried} stencils"]
+    return outcome.mass.model_copy(update={"notes": notes})
