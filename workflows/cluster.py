@@ -33,7 +33,9 @@ __all__ = [
     "CLUSTER",
     "WORKER",
     "Submission",
+    "asks_of",
     "cells_in_queue",
+    "families",
     "plan_submission",
     "remote_submissions",
     "stale_locks",
@@ -183,7 +185,7 @@ def plan_submission(
     place = folder / CLUSTER / f"{number:03d}"
     name = f"cc{hashlib.sha256(f'{folder}/{number}'.encode()).hexdigest()[:5]}"
     stages = _stages(SubstitutionStudyMaker.from_spec(spec).electronic.steps, settings)
-    tasks = _tasks(cells, {cell.label for cell in cells} if chosen is None else chosen, settings.cells_per_job)
+    tasks = families(cells, {cell.label for cell in cells} if chosen is None else chosen, settings.cells_per_job)
     most = settings.max_array_size
     arrays = [(first, min(most, len(tasks) - first)) for first in range(0, len(tasks), most)]
     scripts = {
@@ -209,14 +211,20 @@ def _stages(steps: Sequence[Step], settings: ClusterSettings) -> list[Stage]:
     for name in settings.steps:
         if name not in list(Step):
             raise InputError(f"settings, field cluster.steps: {name!r} is no step", f"known: {', '.join(Step)}")
-    asked = [(step.value, _asks(settings, settings.steps.get(step.value))) for step in steps]
+    asked = [(step.value, _laid_over(settings, settings.steps.get(step.value))) for step in steps]
     groups = [(asks, [name for name, _ in group]) for asks, group in groupby(asked, key=lambda item: item[1])]
     if len(groups) == 1:
         return [Stage((), groups[0][0])]
     return [Stage(tuple(names), asks) for asks, names in groups]
 
 
-def _asks(settings: ClusterSettings, instead: QueueResources | None) -> QueueResources:
+def asks_of(step: str) -> QueueResources:
+    """Return what a step asks for by the settings in force; without a name of a step, what every job does."""
+    settings = get_settings().cluster
+    return _laid_over(settings, settings.steps.get(step))
+
+
+def _laid_over(settings: ClusterSettings, instead: QueueResources | None) -> QueueResources:
     """Return what a step asks for: the section's own fields with those of the step laid over them."""
     own = {name: getattr(settings, name) for name in QueueResources.model_fields}
     if instead is not None:
@@ -225,7 +233,7 @@ def _asks(settings: ClusterSettings, instead: QueueResources | None) -> QueueRes
     return QueueResources(**own)
 
 
-def _tasks(cells: Sequence[Cell], chosen: Collection[str], cells_per_job: int) -> list[list[str]]:
+def families(cells: Sequence[Cell], chosen: Collection[str], cells_per_job: int) -> list[list[str]]:
     """Return the labels of each job: cells that are made from one another together, in the order of the study."""
     family = {cell.label: cell.label for cell in cells}
 

@@ -14,14 +14,13 @@ from corecrown.errors import InputError
 from corecrown.postprocess.results import Step
 from corecrown.workflows.cluster_script import OUT_OF_TIME
 from corecrown.workflows.electronic import ElectronicStructureMaker, with_needed
-from corecrown.workflows.engines import require_ready
 from corecrown.workflows.local import run_flow
 from corecrown.workflows.manifest import belongs_to
 from corecrown.workflows.record import StepFolder, StepState, cell_lock
 from corecrown.workflows.spec import StudySpec
 from corecrown.workflows.study import StudyInfo, SubstitutionStudyMaker, build_cells, cell_folder, steps_of
 
-__all__ = ["TaskOutcome", "run_task"]
+__all__ = ["TaskOutcome", "run_task", "without_comparison"]
 
 ENDED_BY_QUEUE = 143
 """Exit code of a process that was told to end: 128 and SIGTERM."""
@@ -82,13 +81,12 @@ def run_task(spec: StudySpec, folder: Path, labels: Sequence[str] | None, steps:
     maker.electronic = _restricted(maker.electronic, steps)
     cells = build_cells(spec, labels)
     work = [(cell, steps_of(cell, maker.electronic.steps)) for cell in cells]
-    require_ready(spec.engine, work, maker.electronic)
     with contextlib.ExitStack() as locks:
         locks.enter_context(_ending_in_order())
         for cell in cells:
             locks.enter_context(cell_lock(cell_folder(folder, cell.label)))
         flow = maker.make(cells, StudyInfo.of(spec), folder)
-        run_flow(_without_comparison(flow), folder)
+        run_flow(without_comparison(flow), folder)
     records = {
         cell.label: {step: StepFolder(cell_folder(folder, cell.label) / step.value) for step in chosen}
         for cell, chosen in work
@@ -117,7 +115,7 @@ def _restricted(electronic: ElectronicStructureMaker, steps: Sequence[str] | Non
     return replace(electronic, **others)
 
 
-def _without_comparison(flow: Flow) -> Flow:
+def without_comparison(flow: Flow) -> Flow:
     """Return a study's flow without its last job, which sets all cells beside the experiment."""
     flow.output = None
     flow.remove_jobs(len(flow.jobs) - 1)

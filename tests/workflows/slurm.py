@@ -66,11 +66,10 @@ class Slurm:
         key.write_bytes(os.urandom(1024))
         key.chmod(0o400)
         try:
-            self._start(
-                "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={place}/munge.sock",
-                f"--pid-file={place}/munged.pid", f"--log-file={place}/log/munged.log", f"--seed-file={place}/munge.seed",
-            )  # fmt: skip
-            self._until(lambda: (place / "munge.sock").exists(), "munged")
+            files = {"key-file": key, "socket": f"{place}/munge.sock", "pid-file": f"{place}/munged.pid"}
+            files |= {"log-file": f"{place}/log/munged.log", "seed-file": f"{place}/munge.seed"}
+            self._start("munged", "--foreground", "--force", *(f"--{name}={file}" for name, file in files.items()))
+            self._until((place / "munge.sock").exists, "munged")
             self._start("slurmctld", "-D", "-c")
             self._start("slurmd", "-D", "-c", "-N", host)
             self._until(lambda: "idle" in self.ask("sinfo", "-h", "-o", "%T"), "a node")

@@ -89,7 +89,7 @@ def _to_worker(
     if as_json:
         print_json(done.about())
         return
-    n_jobs = sum(len(ids) for ids in done.jobs.values())
+    n_jobs = len(done.jobs)
     told = "would submit" if dry_run else "submitted"
     typer.echo(f"{told} {len(done.labels)} cell(s) to worker {worker}" + (f" as {n_jobs} job(s)" if n_jobs else ""))
     if not dry_run:
@@ -116,12 +116,14 @@ def run_as_job(
 def status_of(folder: Path) -> tuple[dict[str, dict[str, str]], list[str]]:
     """Return the state of every step, with what waits in a queue, and what is to be said besides."""
     from corecrown.errors import RunError
-    from corecrown.workflows.cluster import cells_in_queue, stale_locks
+    from corecrown.workflows.cluster import cells_in_queue, remote_submissions, stale_locks
     from corecrown.workflows.local import read_status
 
     states = {label: {step: state.value for step, state in row.items()} for label, row in read_status(folder).items()}
     notes = stale_locks(folder)
     try:
+        if remote_submissions(folder):
+            notes += _add_workers(folder, states)
         queued = cells_in_queue(folder)
     except RunError as error:
         return states, [*notes, f"what waits in the queue is not known: {error.message}"]
@@ -130,6 +132,24 @@ def status_of(folder: Path) -> tuple[dict[str, dict[str, str]], list[str]]:
             if state in {"waiting", "failed"} and "running" not in states[label].values():
                 states[label][step] = "queued"
     return states, notes
+
+
+def _add_workers(folder: Path, states: dict[str, dict[str, str]]) -> list[str]:
+    """Add to the states what jobflow-remote knows; returns what failed there."""
+    from corecrown.workflows.cluster_remote import OVER, states_at_workers
+
+    told = []
+    for what, (state, error) in states_at_workers(folder).items():
+        label, step = what.split()
+        here = states.get(label, {}).get(step)
+        if here is None or here == "done":
+            continue
+        if state in OVER:
+            states[label][step] = "failed" if state != "COMPLETED" else here
+            told += [f"{what}: {state} in jobflow-remote: {error}"] if state != "COMPLETED" else []
+        else:
+            states[label][step] = "running" if state == "RUNNING" else "queued"
+    return told
 
 
 def break_locks(spec: "StudySpec", folder: Path, cells: list[str] | None) -> None:
