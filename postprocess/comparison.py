@@ -78,7 +78,10 @@ def compare_study(study: StudyResult, experiment: Experiment, gap_uncertainty_ev
     return Comparison(
         rows=rows,
         ledger=_ledger(reference, reference_label, reference_place, experiment),
-        flags=comparison_flags(rows, reference, experiment),
+        flags=[
+            *(pair.sentence() for pair in study.same_structures),
+            *comparison_flags(rows, reference, experiment),
+        ],
         splits=splits,
         experiment=experiment.name,
         gap_uncertainty_ev=gap_uncertainty_ev,

@@ -1,27 +1,23 @@
 """How far the Pb-Br framework of a structure is from cubic, and how its FA ions lie."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Structure
 from scipy.spatial.transform import Rotation
 
 from corecrown.postprocess.results import Distortion
 
-__all__ = ["find_same_structures", "measure_distortion"]
+__all__ = ["measure_distortion"]
 
 FloatArray = NDArray[np.float64]
 AxisAngles = dict[Literal["a", "b", "c"], float]
 
 _LONGEST_PB_BR = 4.0
 _CN_BOND = 1.75
-_SAME_LATTICE = 0.02
-_SAME_POSITIONS = 0.1
 
 
 @dataclass(frozen=True)
@@ -222,28 +218,3 @@ def _fa_axes(structure: Structure) -> list[AxisAngles]:
             a, b, c = (_angle_deg(axis, row) for row in structure.lattice.matrix)
             axes.append({"a": min(a, 180 - a), "b": min(b, 180 - b), "c": min(c, 180 - c)})
     return axes
-
-
-def find_same_structures(structures: Mapping[str, Structure]) -> list[tuple[str, str]]:
-    """Find cells that ended as one structure.
-
-    Relaxation can turn FA, so that cells built with different alignments or lattices become the same.
-
-    Parameters
-    ----------
-    structures
-        Relaxed structures by label.
-
-    Returns
-    -------
-    list of (str, str)
-        Pairs whose lattices agree within 2 % and whose atoms agree within a tenth of the mean atomic spacing, whatever
-        their axes are called.
-    """
-    matcher = StructureMatcher(ltol=_SAME_LATTICE, stol=_SAME_POSITIONS, angle_tol=1, primitive_cell=False, scale=False)
-    return [
-        (first, second)
-        for first, second in combinations(structures, 2)
-        if structures[first].composition == structures[second].composition
-        and matcher.fit(structures[first], structures[second])
-    ]

@@ -33,7 +33,8 @@ class Cell:
     alignment
         "a", "b", "c", a vector in words, or None where ions are turned at random or there are none.
     group
-        Label of the ensemble it belongs to; results are averaged over a group.
+        Label of the ensemble it belongs to (``fa025-e``, of which ``fa025-e01`` is a member); results get mean and
+        spread over a group.
     parent
         Label of the cell it is made from.
     depends_on
@@ -164,7 +165,7 @@ def _members(spec: CellSpec) -> list[Cell]:
             member,
             _fa_fraction(member),
             spec.alignment if isinstance(spec.alignment, str) else None,
-            group=base,
+            group=f"{base}-e",
             notes=(f"member {number} of {len(members)}, orientations drawn with seed {spec.ensemble.seed}",),
             spec=spec,
         )

@@ -13,8 +13,10 @@ from corecrown import __version__
 from corecrown.errors import CorecrownError, InputError, RunError
 from corecrown.postprocess.cells import assemble_cell
 from corecrown.postprocess.comparison import compare_study
+from corecrown.postprocess.ensembles import summarise_ensembles
 from corecrown.postprocess.experiment import load_experiment
 from corecrown.postprocess.results import CellResult, Comparison, Step, StudyResult
+from corecrown.postprocess.sameness import find_same_cells
 from corecrown.postprocess.study import write_study
 from corecrown.structures.cells import Cell, CellSpec, committed_relaxed, derive_cell, expand_cells
 from corecrown.workflows.electronic import STEP_NEEDS, CellInfo, ElectronicStructureMaker
@@ -186,7 +188,14 @@ def derive_structure(spec: CellSpec, parents: dict[str, CellResult]) -> Structur
 
 def cell_info(cell: Cell) -> CellInfo:
     """Return what is known of a cell before anything is computed."""
-    return CellInfo(label=cell.label, fa_fraction=cell.fa_fraction, alignment=cell.alignment, notes=tuple(cell.notes))
+    return CellInfo(
+        label=cell.label,
+        fa_fraction=cell.fa_fraction,
+        alignment=cell.alignment,
+        notes=tuple(cell.notes),
+        ensemble=cell.group,
+        made_from=cell.depends_on,
+    )
 
 
 @job(output_schema=StudyResult, config=JobConfig(on_missing_references=OnMissing.NONE))
@@ -203,6 +212,8 @@ def finish_study(cells: Sequence[CellResult], info: StudyInfo, folder: Path | No
         protocol=info.protocol,
         corecrown_version=__version__,
         cells=list(cells),
+        ensembles=summarise_ensembles(cells),
+        same_structures=find_same_cells(cells),
     )
     result = result.model_copy(update={"comparison": _comparison(result, info)})
     if folder is not None:
@@ -260,4 +271,6 @@ def _collected(cell: Cell, steps: Sequence[Step], folder: Path) -> CellResult:
         steps={step: result for step, result in done.items() if result is not None},
         failed=failed,
         notes=cell.notes,
+        ensemble=cell.group,
+        made_from=cell.depends_on,
     )

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
-from corecrown.postprocess.distortion import find_same_structures, measure_distortion
+from corecrown.postprocess.distortion import measure_distortion
 from corecrown.structures import build
 from corecrown.structures.setting import permute_axes
 
@@ -110,10 +110,3 @@ def test_the_direction_of_each_ion_is_measured_from_its_atoms(axis, angles):
     assert len(found.fa_axis_deg) == 4
     for ion in found.fa_axis_deg:
         assert [ion[name] for name in "abc"] == pytest.approx(angles, abs=0.1)
-
-
-def test_cells_that_are_one_structure_are_found():
-    first = build(25, "b")
-    same = build(25, "b").perturb(0.005)
-    other = build(25, "a")
-    assert find_same_structures({"first": first, "same": same, "other": other}) == [("first", "same")]

@@ -55,7 +55,7 @@ def test_cells_know_fraction_alignment_ensemble_and_parent(cells):
     assert [cells[label].fa_fraction for label in ("fa000", "fa025-b", "fa050-b-s02", "fapbbr3-a")] == [0, 0.25, 0.5, 1]
     assert cells["fa000"].alignment is None
     assert cells["fapbbr3-a"].alignment == "a"
-    assert {cells[f"fa025-e{n:02d}"].group for n in range(1, 9)} == {"fa025"}
+    assert {cells[f"fa025-e{n:02d}"].group for n in range(1, 9)} == {"fa025-e"}
     assert cells["fa025-b"].group is None
     assert cells["fa025-b-framework"].parent == "fa025-b"
     assert cells["fa025-b-framework"].fa_fraction == 0
