@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE, KEPT, RUNS = ROOT / "docs" / "convergence.md", ROOT / "docs" / "convergence", ROOT / "runs" / "convergence"
 
 CUTOFFS = ["--protocol", "fast", "--cutoffs", "40,50,60,80,100,120"]
+GAMMA = ["--protocol", "fast", "--vary", "cutoff", "--cutoffs", "40,50,60,80,100", "--at-mesh", "1x1x1"]
 MESHES = ["--protocol", "fast", "--at-cutoff", "40", "--meshes"]
 STUDIES: dict[str, tuple[str, list[str]]] = {
     "cspbbr3-cubic": (
@@ -32,8 +33,8 @@ STUDIES: dict[str, tuple[str, list[str]]] = {
         [*CUTOFFS, "--at-mesh", "2x2x2", *MESHES, "1x1x1,2x2x2,3x3x3,4x4x4,6x6x6"],
     ),
     "fapbbr3-cubic": ("fapbbr3-cubic.cif", [*CUTOFFS, "--at-mesh", "2x2x2", *MESHES, "1x1x1,2x2x2,3x3x3,4x4x4"]),
-    "fa000-cutoff": ("fa000", [*CUTOFFS, "--vary", "cutoff", "--at-mesh", "1x1x1"]),
-    "fa025-b-cutoff": ("fa025-b", [*CUTOFFS, "--vary", "cutoff", "--at-mesh", "1x1x1"]),
+    "fa000-cutoff": ("fa000", GAMMA),
+    "fa025-b-cutoff": ("fa025-b", GAMMA),
     "fa000-mesh": ("fa000", [*MESHES, "1x1x1,2x2x1,2x2x2,3x3x2", "--vary", "mesh", "--no-stress"]),
 }
 """Cell, and what `corecrown converge` is told, by the name of the study."""
@@ -69,7 +70,7 @@ def table(result: ConvergenceResult, series: ConvergenceSeries) -> str:
     header = ["cutoff / Ry" if cutoff else "mesh", "k-points", "gap / eV", "Δ gap / meV"]
     header += ["Δ gap at Γ / meV"]
     header += ["pressure / kbar", "Δ / kbar"] if pressure else []
-    header += ["max \\|ΔF\\| / meV/Å", "ΔE / meV/atom", "core-s"]
+    header += ["max \\|ΔF\\| / meV/Å", "ΔE / meV/atom"]
     rows = [_cells(row, cutoff=cutoff, pressure=pressure) for row in series.rows]
     held = f"mesh {_times(series.fixed_mesh or ())}" if cutoff else f"cutoff {series.fixed_cutoff_ry:g} Ry"
     title = f"**{result.cell}** ({result.formula}, {result.n_atoms} atoms, {result.functional}, {held}):"
@@ -84,8 +85,11 @@ def _cells(row: ConvergenceRow, *, cutoff: bool, pressure: bool) -> list[str]:
     cells += [_value(row.gap_gamma_difference_ev, 1000, 1)]
     if pressure:
         cells += [_value(row.pressure_kbar, 1, 2), _value(row.pressure_difference_kbar, 1, 2)]
-    cells += [_value(row.force_difference_ev_angstrom, 1000, 1), _value(row.energy_difference_mev_per_atom, 1, 2)]
-    return [*cells, _value(row.core_s, 1, 0)]
+    return [
+        *cells,
+        _value(row.force_difference_ev_angstrom, 1000, 1),
+        _value(row.energy_difference_mev_per_atom, 1, 2),
+    ]
 
 
 def _times(mesh: Sequence[int]) -> str:

@@ -38,7 +38,7 @@ from corecrown.workflows.espresso.programs import find_program
 from corecrown.workflows.espresso.stdout import read_progress
 from corecrown.workflows.kpoints import count_irreducible
 from corecrown.workflows.local import Running, _quiet
-from corecrown.workflows.plan import COST_NOTE, PlannedStep, plan_step
+from corecrown.workflows.plan import PlannedStep, cost_note, plan_step
 from corecrown.workflows.protocols import StepSettings, Theory, load_protocol
 from corecrown.workflows.record import StepFolder, StepOutput, StepState, cell_lock
 
@@ -165,7 +165,7 @@ def plan_convergence(request: ConvergenceRequest, structure: Structure, folder: 
         reused = record is not None and record.stored(maker.key(inputs, None)) is not None
         planned[point.label] = plan_step(inputs, Step.SCF, reused, f"cells/{point.label}/{Step.SCF.value}")
     total = sum(step.core_hours for step in planned.values() if not step.reused)
-    return ConvergencePlan(points=planned, total_core_hours=round(total, 5), cost_note=COST_NOTE)
+    return ConvergencePlan(points=planned, total_core_hours=round(total, 5), cost_note=cost_note())
 
 
 def run_convergence(

@@ -7,9 +7,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase import units
 from pydantic import BaseModel, ConfigDict
+from scipy import constants
 
 from corecrown.postprocess.results import Step
 from corecrown.structures.cells import Cell
+from corecrown.workflows.cost import (
+    PROJECTORS_PER_ELECTRON,
+    TYPICAL_IONIC_STEPS,
+    Kind,
+    RunSize,
+    core_seconds,
+    count_plane_waves,
+    load_cost_model,
+    size_of,
+)
 from corecrown.workflows.electronic import STEP_NEEDS
 from corecrown.workflows.espresso.inputs import PwInput
 from corecrown.workflows.espresso.run import plan_parallel, write_inputs
@@ -20,9 +31,18 @@ from corecrown.workflows.study import SubstitutionStudyMaker, build_cells, cell_
 if TYPE_CHECKING:
     from corecrown.workflows.vasp.inputs import VaspInput
 
-__all__ = ["COST_NOTE", "PlannedStep", "StudyPlan", "estimate_core_hours", "plan_step", "plan_study"]
+__all__ = ["PlannedStep", "StudyPlan", "cost_note", "estimate_core_hours", "plan_step", "plan_study"]
 
-COST_NOTE = "core-hours from a model fitted to runs on one 2-core machine; a relaxation is taken to need 15 ionic steps"
+
+def cost_note(engine: Engine = Engine.ESPRESSO) -> str:
+    """Return what the core-hours of a plan come from, and how far they may be off."""
+    model = load_cost_model()
+    if engine is Engine.VASP:
+        return f"core-hours from the cost model of {model.program}: an order of magnitude, no run of VASP was fitted"
+    return (
+        f"core-hours from a model fitted to {model.runs_fitted} runs of {model.program} ({model.machine}); "
+        f"{model.error}; a relaxation is taken to need {TYPICAL_IONIC_STEPS} ionic steps"
+    )
 
 
 class PlannedStep(BaseModel):
@@ -48,7 +68,7 @@ class StudyPlan(BaseModel):
 
     cells: dict[str, dict[str, PlannedStep]]
     total_core_hours: float
-    cost_note: str = COST_NOTE
+    cost_note: str
 
 
 def plan_study(spec: StudySpec, folder: Path | None = None, inputs: Path | None = None) -> StudyPlan:
@@ -77,7 +97,7 @@ def plan_study(spec: StudySpec, folder: Path | None = None, inputs: Path | None 
     for cell in build_cells(spec):
         planned[cell.label] = _plan_cell(cell, steps, steps_of(cell, steps.steps), folder, inputs)
     total = sum(step.core_hours for cell_steps in planned.values() for step in cell_steps.values() if not step.reused)
-    return StudyPlan(cells=planned, total_core_hours=round(total, 5))
+    return StudyPlan(cells=planned, total_core_hours=round(total, 5), cost_note=cost_note(spec.engine))
 
 
 def _plan_cell(
@@ -108,7 +128,8 @@ def _plan_cell(
             destination = inputs / place
             destination.mkdir(parents=True, exist_ok=True)
             _write(destination, pw, step)
-        planned[step.value] = plan_step(pw, step, reused, str(place))
+        after_relaxation = step is Step.SCF and Step.RELAX in steps
+        planned[step.value] = plan_step(pw, step, reused, str(place), from_density=after_relaxation)
     return planned
 
 
@@ -121,7 +142,9 @@ def _write(folder: Path, inputs: "PwInput | VaspInput", step: Step) -> None:
     write_folder(folder, inputs, step)
 
 
-def plan_step(pw: "PwInput | VaspInput", step: Step, reused: bool, folder: str) -> PlannedStep:
+def plan_step(
+    pw: "PwInput | VaspInput", step: Step, reused: bool, folder: str, *, from_density: bool = False
+) -> PlannedStep:
     """Return size and cost of one calculation.
 
     Parameters
@@ -134,6 +157,8 @@ def plan_step(pw: "PwInput | VaspInput", step: Step, reused: bool, folder: str) 
         Whether a finished one will be taken instead.
     folder
         Where it will be kept, for people.
+    from_density
+        Whether an scf will start from the density of a relaxation.
     """
     if not isinstance(pw, PwInput):
         return _planned_vasp(pw, step, reused, folder)
@@ -146,7 +171,7 @@ def plan_step(pw: "PwInput | VaspInput", step: Step, reused: bool, folder: str) 
         n_electrons=pw.n_electrons,
         n_plane_waves=waves,
         memory_gib=round(estimate_memory_gib(pw), 2),
-        core_hours=round(estimate_core_hours(pw, step), 5),
+        core_hours=round(estimate_core_hours(pw, step, from_density=from_density), 5),
         reused=reused,
         folder=folder,
     )
@@ -163,19 +188,10 @@ def _planned_vasp(inputs: "VaspInput", step: Step, reused: bool, folder: str) ->
         n_electrons=inputs.n_electrons,
         n_plane_waves=waves,
         memory_gib=round(preview.estimate_memory_gib(inputs), 2),
-        core_hours=round(_core_hours(waves, inputs.n_bands, inputs.n_kpoints, step), 5),
+        core_hours=round(_core_hours_vasp(inputs, waves, step), 5),
         reused=reused,
         folder=folder,
     )
-
-
-def count_plane_waves(pw: PwInput) -> int:
-    """Return the number of plane waves at a k-point: volume of the cutoff sphere times cell volume over (2π)³."""
-    cutoff = float(pw.namelists["system"]["ecutwfc"])
-    volume = pw.structure.volume / units.Bohr**3
-    count = volume * cutoff**1.5 / (6 * np.pi**2)  # |G|² in Ry and 1/bohr²
-    spinor = 2 if pw.namelists["system"].get("noncolin") else 1
-    return int(spinor * count / (2 if pw.gamma_trick else 1))
 
 
 def estimate_memory_gib(pw: PwInput) -> float:
@@ -193,24 +209,32 @@ def estimate_memory_gib(pw: PwInput) -> float:
     return float(total / 2**30 + 0.08 * parallel.ranks)
 
 
-SECONDS_PER_UNIT = 1.0e-8
-"""Core-seconds an scf iteration takes for each (plane waves × bands²) of a k-point, from our own recorded runs."""
-
-SCF_ITERATIONS, IONIC_STEPS, LATER_ITERATIONS, BANDS_ITERATIONS = 14, 15, 8, 5
-
-
-def estimate_core_hours(pw: PwInput, step: Step) -> float:
-    """Return about how many core-hours a calculation takes here."""
-    hours = _core_hours(count_plane_waves(pw), int(pw.namelists["system"]["nbnd"]), pw.n_kpoints, step)
-    return hours * (0.5 if pw.gamma_trick else 1)
+def estimate_core_hours(pw: PwInput, step: Step, *, from_density: bool = False) -> float:
+    """Return about how many core-hours a calculation takes here; its error is that of the cost model."""
+    return core_seconds(load_cost_model(), size_of(pw, step, from_density=from_density)) / float(constants.hour)
 
 
-def _core_hours(waves: int, bands: int, n_kpoints: int, step: Step) -> float:
-    unit = SECONDS_PER_UNIT * waves * (bands**2 + 150 * bands) * n_kpoints
-    iterations = {
-        Step.RELAX: 2 * SCF_ITERATIONS + IONIC_STEPS * LATER_ITERATIONS,
-        Step.BANDS: BANDS_ITERATIONS,
-        Step.PDOS: BANDS_ITERATIONS,
-        Step.MASSES: BANDS_ITERATIONS,
-    }.get(step, SCF_ITERATIONS)
-    return float(unit * iterations / 3600)
+def _core_hours_vasp(inputs: "VaspInput", waves: int, step: Step) -> float:
+    """Return about how many core-hours VASP takes: the model of pw.x, which no run of VASP was fitted to."""
+    spinor = bool(inputs.incar.get("LSORBIT", False))
+    hybrid = bool(inputs.incar.get("LHFCALC", False))
+    kinds = {
+        Step.RELAX: Kind.RELAX,
+        Step.BANDS: Kind.BANDS,
+        Step.PDOS: Kind.PDOS,
+        Step.MASSES: Kind.BANDS,
+        Step.MASSES_SPIN_ORBIT: Kind.BANDS,
+    }
+    size = RunSize(
+        kind=Kind.HYBRID if hybrid else kinds.get(step, Kind.SCF),
+        plane_waves=waves,
+        bands=inputs.n_bands,
+        occupied=inputs.n_electrons / (1 if spinor else 2),
+        k_points=inputs.n_kpoints,
+        projectors=PROJECTORS_PER_ELECTRON * inputs.n_electrons,
+        spin_orbit=spinor,
+        q_points=inputs.n_kpoints if hybrid else 0,
+        ionic_steps=TYPICAL_IONIC_STEPS if step is Step.RELAX else 1,
+        stress=step is Step.RELAX,
+    )
+    return core_seconds(load_cost_model(), size) / float(constants.hour)

@@ -63,6 +63,7 @@ __all__ = [
     "BandsMaker",
     "EspressoMaker",
     "HybridMaker",
+    "HybridSpinOrbitMaker",
     "PdosMaker",
     "RelaxMaker",
     "ScfMaker",
@@ -184,8 +185,8 @@ class SpinOrbitMaker(ScfMaker):
 class HybridMaker(ScfMaker):
     """Levels of HSE06: an scf of its own; edges of its mesh, since bands cannot follow a hybrid scf.
 
-    With ``theory.spin_orbit`` it is HSE06 with spin-orbit coupling, which takes many times as long. HSE06 is built on
-    PBE, so pseudopotentials are those of PBE whatever the functional of the other steps.
+    With ``settings.spin_orbit`` (or ``theory.spin_orbit``) it is HSE06 with spin-orbit coupling, which takes many times
+    as long. HSE06 is built on PBE, so pseudopotentials are those of PBE whatever the functional of the other steps.
     """
 
     settings: HybridSettings
@@ -195,11 +196,26 @@ class HybridMaker(ScfMaker):
     @property
     def level(self) -> Theory:
         """The level of theory of this step."""
-        return self.theory.model_copy(update={"functional": Functional.PBE, "hybrid": "HSE06"})
+        coupled = self.settings.spin_orbit or self.theory.spin_orbit
+        update = {"functional": Functional.PBE, "hybrid": "HSE06", "spin_orbit": coupled}
+        return self.theory.model_copy(update=update)
 
     def inputs(self, structure: Structure) -> PwInput:
         """Return the input of the scf."""
         return hybrid_input(structure, self.settings, self.level, self.pseudopotentials(structure))
+
+
+@dataclass
+class HybridSpinOrbitMaker(HybridMaker):
+    """Levels of HSE06 with spin-orbit coupling, beside those without it; its settings are those of ``hybrid``."""
+
+    name: str = "hybrid_spin_orbit"
+    step: ClassVar[Step] = Step.HYBRID_SPIN_ORBIT
+
+    @property
+    def level(self) -> Theory:
+        """The level of theory of this step."""
+        return super().level.model_copy(update={"spin_orbit": True})
 
 
 @dataclass
@@ -292,6 +308,7 @@ MAKERS: dict[Step, type[EspressoMaker]] = {
     Step.BANDS: BandsMaker,
     Step.PDOS: PdosMaker,
     Step.HYBRID: HybridMaker,
+    Step.HYBRID_SPIN_ORBIT: HybridSpinOrbitMaker,
     Step.SPIN_ORBIT: SpinOrbitMaker,
 }
 """The Maker of each step that this engine has."""

@@ -10,6 +10,7 @@ import spglib
 from monty.serialization import dumpfn
 from pymatgen.core import Structure
 
+from corecrown.errors import InputError
 from corecrown.postprocess.edges import find_edges
 from corecrown.postprocess.results import Step, StepResult
 from corecrown.workflows.bandstructure import line_band_structure
@@ -44,6 +45,11 @@ class HybridMaker(VaspMaker):
 
     def inputs(self, structure: Structure) -> VaspInput:
         """Return the input of the hybrid run, and of the run without exact exchange that it starts from."""
+        if self.settings.spin_orbit:
+            raise InputError(
+                "overrides.hybrid.spin_orbit: HSE06 with spin-orbit coupling is not available with VASP here",
+                "leave it out, or use engine: espresso",
+            )
         mesh = mesh_of(structure, self.settings)
         kpoints, weights = irreducible_mesh(structure, mesh, self.settings.kpoint_shift)
         extra, names = self._extra_kpoints(structure, kpoints)
