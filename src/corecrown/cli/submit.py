@@ -110,7 +110,7 @@ def run_as_job(
             typer.echo(f"{label}: " + ", ".join(f"{step} {state.value}" for step, state in row.items()))
         for what, reason in outcome.reasons.items():
             typer.echo(f"  {what}: {reason}")
-    raise typer.Exit(outcome.exit_code)
+    raise SystemExit(outcome.exit_code)
 
 
 def status_of(folder: Path) -> tuple[dict[str, dict[str, str]], list[str]]:

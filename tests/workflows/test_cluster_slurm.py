@@ -1,0 +1,260 @@
+"""Studies of silicon as jobs of a real Slurm on this machine, by both routes, and what can go wrong on the way."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from small_cluster import CORECROWN, Slurm, attempts, corecrown, free_port, missing_slurm, states, write_study
+
+from corecrown.errors import InputError, RunError
+from corecrown.settings import get_settings
+from corecrown.workflows.cluster import submit_study
+from corecrown.workflows.cluster_queue import Scheduler
+from corecrown.workflows.spec import load_study
+
+pytestmark = [
+    pytest.mark.espresso,
+    pytest.mark.slurm,
+    pytest.mark.skipif(missing_slurm() is not None, reason=str(missing_slurm())),
+]
+
+ONE_RANK = {"ranks": 1, "mpi_command": "", "walltime": "00:10:00"}
+
+LONG = "kpoint_mesh: [6, 6, 6], cutoff_wfc_ry: 40, mixing_beta: 0.015, scf_threshold_ry_per_atom: 1.0e-13"
+"""An scf of many short iterations, so that it can be stopped in the middle."""
+
+SECANTUS = Path(sys.executable).parent.parent / "secantus" / "bin" / "secantusd-py"
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory):
+    place = tmp_path_factory.mktemp("slurm")
+    running = Slurm(place)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def settings(slurm, monkeypatch):
+    """Set the section cluster of the settings, here and for the processes of the test."""
+
+    def choose(**fields):
+        monkeypatch.setenv("CORECROWN_CLUSTER", json.dumps({**ONE_RANK, **fields}))
+        monkeypatch.setenv("CORECROWN_REUSE", "false")
+        for name, value in slurm.environment.items():
+            monkeypatch.setenv(name, value)
+        get_settings.cache_clear()
+
+    choose()
+    return choose
+
+
+def submit(study, folder):
+    return submit_study(load_study(study), folder, Scheduler.SLURM)
+
+
+def logs(folder):
+    return "\n".join(path.read_text() for path in sorted(folder.glob("cluster/*/logs/*")))
+
+
+def result(folder, label="si", step="scf"):
+    return json.loads((folder / "cells" / label / step / "result.json").read_text())
+
+
+def until(is_so, within=120):
+    deadline = time.monotonic() + within
+    while not is_so():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def iterations(folder):
+    """Number of scf iterations that the newest attempt has printed."""
+    outputs = sorted(folder.glob("cells/si/scf/attempt-*/pw.out"))
+    return outputs[-1].read_text(errors="replace").count("iteration #") if outputs else 0
+
+
+def test_an_array_of_cells_one_of_which_fails_submitted_twice_at_once(slurm, settings, tmp_path):
+    study, folder = write_study(tmp_path / "in", ("si", "si2", "bad")), tmp_path / "out"
+    bad = (tmp_path / "in" / "bad.vasp").read_text().replace("Si", "Xe")
+    (tmp_path / "in" / "bad.vasp").write_text(bad)
+    command = [CORECROWN, "study", "submit", str(study), "-d", str(folder), "--scheduler", "slurm"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [(process.communicate(timeout=120), process.returncode) for process in both]
+    assert sorted(code for _, code in said) in ([0, 1], [0, 2]), said
+    refusal = next(text for (_, text), code in said if code)
+    assert "in use by" in refusal or "submitted already" in refusal
+    assert len(list(folder.glob("cluster/*/submission.json"))) == 1
+    slurm.until_empty()
+    assert states(folder) == {"si": {"scf": "done"}, "si2": {"scf": "done"}, "bad": {"scf": "failed"}}, logs(folder)
+    assert [attempts(folder, label) for label in ("si", "si2")] == [["attempt-001"]] * 2
+    assert "Xe" in json.loads((folder / "cells/bad/scf/attempt-001/failure.json").read_text())["reason"]
+    assert logs(folder).count("exit code 1,") == 1, "what fails is not submitted again"
+    collected = corecrown("study", "collect", folder, "--json")
+    assert collected.returncode == 0, collected.stderr
+    cells = {cell["label"]: cell for cell in json.loads(collected.stdout)["cells"]}
+    assert cells["si"]["edges"]["gap_ev"] == pytest.approx(0.6, abs=0.2)
+    assert "Xe" in cells["bad"]["failed"]["scf"]
+    with pytest.raises(InputError, match="every cell is finished"):
+        submit(write_study(tmp_path / "in2", ("si", "si2")), folder)
+
+
+def test_scancel_of_a_waiting_and_of_a_running_job(slurm, settings, tmp_path):
+    study, folder = write_study(tmp_path / "in", scf=LONG), tmp_path / "out"
+    slurm.ask("scontrol", "update", "partitionname=debug", "state=down")
+    submit(study, folder)
+    assert [line.split()[1] for line in slurm.jobs()] == ["PD"]
+    assert states(folder) == {"si": {"scf": "queued"}}
+    with pytest.raises(InputError, match="1 waiting"):
+        submit(study, folder)
+    slurm.ask("scancel", slurm.jobs()[0].split()[0])
+    slurm.until_empty()
+    slurm.ask("scontrol", "update", "partitionname=debug", "state=up")
+    assert states(folder) == {"si": {"scf": "waiting"}}
+
+    submit(study, folder)
+    until(lambda: iterations(folder) >= 3)
+    assert states(folder) == {"si": {"scf": "running"}}
+    slurm.ask("scancel", slurm.jobs()[0].split()[0])
+    slurm.until_empty()
+    assert states(folder)["si"]["scf"] in {"waiting", "failed"}
+    assert not (folder / "cells/si/scf/result.json").exists()
+    assert not slurm.jobs(), "what was cancelled is not submitted again by itself"
+
+
+def test_a_killed_runner_and_a_walltime_that_ends_in_the_middle_of_an_scf(slurm, settings, tmp_path):
+    study, folder = write_study(tmp_path / "in", scf=LONG), tmp_path / "out"
+    settings(walltime="00:00:20")
+    submit(study, folder)
+    until(lambda: iterations(folder) >= 1)
+    owner = json.loads((folder / "cells/si/scf/attempt-001/attempt.json").read_text())
+    assert re.fullmatch(r"slurm:\d+", owner["job"])
+    os.kill(owner["pid"], signal.SIGKILL)
+    slurm.until_empty(300)
+    assert states(folder) == {"si": {"scf": "done"}}, logs(folder)
+    told = logs(folder)
+    assert "exit code 137" in told, "killed, and submitted again"
+    assert "exit code 75" in told, "out of time, and submitted again"
+    done = result(folder)
+    assert any(note.startswith("went on from the density of attempt-") for note in done["notes"])
+    assert done["timing"]["attempts"] >= 3
+    assert not psutil.pid_exists(owner["pid"])
+
+
+@pytest.fixture(scope="module")
+def project(slurm, tmp_path_factory):
+    """A jobflow-remote project with this Slurm as its worker; its queue is a server that talks as MongoDB does."""
+    pytest.importorskip("jobflow_remote", reason="jobflow-remote is not installed (pip install 'corecrown[cluster]')")
+    if not SECANTUS.exists():
+        pytest.skip("no MongoDB-protocol server for tests (make install-dev installs one in .venv/secantus)")
+    place, port = tmp_path_factory.mktemp("remote"), free_port()
+    with (place / "db.log").open("wb") as log:
+        server = subprocess.Popen(
+            [SECANTUS, "--port", str(port), "--storage-path", ":memory:", "--log-level", "WARNING"],
+            stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    store = {"type": "MongoStore", "host": "127.0.0.1", "port": port, "database": "jf"}
+    store["mongoclient_kwargs"] = {"directConnection": True}
+    activate = Path(sys.executable).with_name("activate")
+    content = {
+        "name": "test",
+        "workers": {
+            "here": {
+                "type": "local",
+                "scheduler_type": "slurm",
+                "work_dir": str(place / "work"),
+                "pre_run": f"source {activate}\nexport CORECROWN_MPI_COMMAND= CORECROWN_MPI_RANKS=1",
+                "resources": {"nodes": 1, "ntasks": 1, "time": "00:10:00"},
+            }
+        },
+        "queue": {"store": {**store, "collection_name": "jobs"}},
+        "jobstore": {"docs_store": {**store, "collection_name": "outputs"}},
+        "runner": {
+            "delay_checkout": 0.3,
+            "delay_check_run_status": 0.3,
+            "delay_advance_status": 0.3,
+            "delta_retry": [1, 2, 5],
+        },
+    }
+    (place / "projects").mkdir()
+    (place / "projects" / "test.yaml").write_text(yaml.safe_dump(content))
+    names = {"JFREMOTE_PROJECTS_FOLDER": str(place / "projects"), "JFREMOTE_PROJECT": "test", **slurm.environment}
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(names)
+    jf = Path(sys.executable).with_name("jf")
+    try:
+        until(lambda: subprocess.run([jf, "admin", "reset", "--yes"], capture_output=True, check=False).returncode == 0)
+        yield jf
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
+def run_jobs():
+    from jobflow_remote.jobs.runner import Runner
+
+    Runner(project_name="test").run_all_jobs(max_seconds=120)
+
+
+def test_a_worker_of_jobflow_remote_whose_runner_is_killed(project, tmp_path):
+    study, folder = write_study(tmp_path / "in", ("si", "bad")), tmp_path / "out"
+    bad = tmp_path / "in" / "bad.vasp"
+    bad.write_text(bad.read_text().replace("Si", "Xe"))
+    unknown = corecrown("study", "submit", study, "-d", folder, "--worker", "nowhere")
+    assert unknown.returncode == 2
+    assert "here" in unknown.stderr
+    assert not folder.exists()
+    done = corecrown("study", "submit", study, "-d", folder, "--worker", "here")
+    assert done.returncode == 0, done.stderr
+    assert states(folder) == {"si": {"scf": "queued"}, "bad": {"scf": "queued"}}
+    twice = corecrown("study", "submit", study, "-d", folder, "--worker", "here")
+    assert (twice.returncode, "submitted already" in twice.stderr) == (2, True)
+    runner = subprocess.Popen([project, "runner", "run"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until(lambda: list(folder.glob("cells/*/scf/attempt-*")))
+    runner.kill()
+    runner.wait()
+    run_jobs()
+    assert states(folder) == {"si": {"scf": "done"}, "bad": {"scf": "failed"}}
+    assert attempts(folder) == ["attempt-001"]
+    collected = corecrown("study", "collect", folder, "--json")
+    assert collected.returncode == 0, collected.stderr
+    cells = {cell["label"]: cell for cell in json.loads(collected.stdout)["cells"]}
+    assert cells["si"]["edges"]["gap_ev"] == pytest.approx(0.6, abs=0.2)
+    assert "Xe" in cells["bad"]["failed"]["scf"]
+
+
+def test_a_worker_that_does_not_see_the_folder(project, tmp_path):
+    from corecrown.workflows.cluster_remote import fetch_results, submit_to_worker
+
+    study, folder = write_study(tmp_path / "in"), tmp_path / "out"
+    submit_to_worker(load_study(study), folder, "here", shared=False)
+    run_jobs()
+    assert not (folder / "cells").exists()
+    assert fetch_results(folder) == ["si scf: fetched from here"]
+    assert fetch_results(folder) == []
+    assert states(folder) == {"si": {"scf": "done"}}
+    found = result(folder)
+    assert all((folder / "cells/si/scf" / found["folder"] / name).stat().st_size for name in found["files"].values())
+
+
+def test_a_queue_that_refuses_or_is_not_there(slurm, settings, tmp_path, monkeypatch):
+    study = write_study(tmp_path / "in")
+    settings(resources={"partition": "nowhere"})
+    with pytest.raises(RunError, match="invalid partition"):
+        submit(study, tmp_path / "out")
+    settings()
+    submit(study, tmp_path / "out")
+    slurm.ask("scancel", "--name", slurm.jobs()[0].split()[2])
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
+    with pytest.raises(RunError, match=r"sbatch: not found|cannot be asked"):
+        submit(study, tmp_path / "out")
