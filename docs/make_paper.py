@@ -23,7 +23,7 @@ def render(found: PaperComparison) -> str:
     lines = [INTRODUCTION, f"Results: {', '.join(_link(name) for name in found.studies)}.", "", "## Verdicts", ""]
     lines += ["| Claim | Paper | Ours | Verdict |", "|---|---|---|---|"]
     lines += [
-        f"| [{claim.title}](#{claim.name}) | {claim.theirs} | {_cell(claim.ours)} | **{claim.verdict.value}** |"
+        f"| {claim.title} | {claim.theirs} | {_cell(claim.ours)} | **{claim.verdict.value}** |"
         for claim in found.claims
     ]
     lines += ["", "## Gap at each level of theory", ""]
@@ -58,7 +58,7 @@ def _level_row(row: LevelGap) -> str:
 
 
 def _section(claim: Claim) -> list[str]:
-    lines = [f"### {claim.title} {{: #{claim.name} }}", "", f"- Paper ({claim.where}): {claim.theirs}"]
+    lines = [f"### {claim.title}", "", f"- Paper ({claim.where}): {claim.theirs}"]
     lines += [f"- Ours: {claim.ours}"] if claim.ours != "–" else []
     lines += [
         f"- Verdict: **{claim.verdict.value}**. {claim.why[:1].upper()}{claim.why[1:]}.",
