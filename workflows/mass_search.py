@@ -61,8 +61,9 @@ ALONG = 0.98
 CHORD_SHARE, MASS_BOUNDS = 0.7, (0.05, 2.0)
 """Share of the mass of a chord that a step is chosen for, and the masses it is kept within."""
 
-NOMINAL_GAP_EV = 0.3
-"""Distance to the nearest band that a stencil is laid for where bands are not known yet."""
+NOMINAL_STEP = 0.015
+"""Inner radius of a stencil that is laid before bands are known, as a share of each reciprocal vector: with a mass of
+0.2 in a Pbnm cell the energy changes by 10 meV over it."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,8 @@ class MassSearch:
     starts
         K-points to begin at, by carrier, where the known bands are a coarse mesh alone: the best of these and of the
         mesh is taken.
+    nominal
+        A stencil that was computed before the edges were known: taken for the first one of an edge at its centre.
     on_round
         Called after every run, to keep it.
     """
@@ -189,6 +192,7 @@ class MassSearch:
     spin_orbit: bool = False
     max_refinements: int = 4
     starts: Mapping[Carrier, Sequence[tuple[float, float, float]]] | None = None
+    nominal: Stencil | None = None
     on_round: Callable[[Round], None] | None = None
     rounds: list[Round] = field(default_factory=list)
 
@@ -209,7 +213,7 @@ class MassSearch:
         stencils: dict[Carrier, Stencil] = {}
         for carrier in Carrier:
             if carrier not in found:
-                planned = self._first(carrier)
+                planned = self._or_nominal(self._first(carrier))
                 if isinstance(planned, Stencil):
                     stencils[carrier] = planned
                 else:
@@ -267,6 +271,12 @@ class MassSearch:
         # the limit is the share of the distance to the nearest band that a stencil is laid for
         gap = plan.stencil.energy_limit_ev / CHANGE_FRACTION
         return plan_stencil(self.lattice, plan.stencil.centre, gap, mass_guess=guess)
+
+    def _or_nominal(self, planned: Stencil | MassTensor) -> Stencil | MassTensor:
+        if self.nominal is None or isinstance(planned, MassTensor):
+            return planned
+        apart = np.array(planned.centre) - np.array(self.nominal.centre)
+        return self.nominal if np.linalg.norm(apart @ self.lattice) < NEAR_INVARIANT_INV_BOHR else planned
 
     def _known_everywhere(self) -> tuple[FloatArray, FloatArray]:
         """Return k-points (n, 3) and energies (n, n_bands) of the known bands and of what symmetry makes of them."""
@@ -365,9 +375,12 @@ def shared(stencils: Mapping[Carrier, Stencil]) -> dict[Carrier, Stencil]:
 
 
 def nominal_stencil(structure: Structure) -> Stencil:
-    """Return the stencil of both edges where they are not known yet: at Γ."""
+    """Return the stencil of both edges where they are not known yet: at Γ, of fixed fractional size."""
     lattice = reciprocal_lattice_inv_bohr(structure.lattice.reciprocal_lattice.matrix)
-    return plan_stencil(lattice, (0.0, 0.0, 0.0), NOMINAL_GAP_EV)
+    steps = NOMINAL_STEP * np.linalg.norm(lattice, axis=1)
+    limit = plan_stencil(lattice, (0.0, 0.0, 0.0), None).energy_limit_ev
+    x, y, z = (float(mass) for mass in 2 * steps**2 * HARTREE_EV / limit)
+    return plan_stencil(lattice, (0.0, 0.0, 0.0), None, mass_guess=(x, y, z))
 
 
 def nominal_kpoints(structure: Structure) -> FloatArray:

@@ -1,0 +1,165 @@
+"""The step masses on the real pw.x: silicon, and the five-atom cell with the tensor by interpolation beside it."""
+
+import json
+
+import numpy as np
+import pytest
+from jobflow import JobStore, run_locally
+from maggma.stores import MemoryStore
+from pymatgen.core import Lattice, Structure
+
+from corecrown.postprocess.masses import Carrier
+from corecrown.postprocess.results import Step
+from corecrown.settings import get_settings
+from corecrown.workflows.electronic import ElectronicStructureMaker
+from corecrown.workflows.espresso.jobs import PdosMaker
+from corecrown.workflows.espresso.outputs import read_run
+from corecrown.workflows.protocols import load_protocol
+from corecrown.workflows.record import StepFolder, StepOutput
+
+SILICON_SETTINGS = {
+    "all": {"cutoff_wfc_ry": 36, "kpoint_mesh": [4, 4, 4]},
+    "bands": {"path_spacing": 0.15, "conduction_bands": 4},
+    "masses": {"conduction_bands": 4},
+}
+CUBIC_SETTINGS = {
+    "all": {"cutoff_wfc_ry": 40, "kpoint_mesh": [4, 4, 4]},
+    "bands": {"path_spacing": 0.15, "conduction_bands": 4},
+    "masses": {"conduction_bands": 4},
+}
+
+
+@pytest.fixture(scope="module")
+def one_rank():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CORECROWN_MPI_RANKS", "1")
+        patch.setenv("CORECROWN_CUSTODIAN_POLLING_S", "0.05")
+        get_settings.cache_clear()
+        yield
+    get_settings.cache_clear()
+
+
+def silicon():
+    half = 5.43 / 2
+    lattice = Lattice([[0, half, half], [half, 0, half], [half, half, 0]])
+    return Structure(lattice, ["Si", "Si"], [[0, 0, 0], [0.25, 0.25, 0.25]])
+
+
+def cubic_perovskite():
+    return Structure(
+        Lattice.cubic(5.87),
+        ["Cs", "Pb", "Br", "Br", "Br"],
+        [[0.5, 0.5, 0.5], [0, 0, 0], [0.5, 0, 0], [0, 0.5, 0], [0, 0, 0.5]],
+    )
+
+
+def run_flow(structure, overrides, folder, steps=("masses",)):
+    maker = ElectronicStructureMaker.for_espresso(load_protocol("demo", overrides), steps)
+    flow = maker.make(structure, "cell", folder)
+    return run_locally(flow, store=JobStore(MemoryStore()), log=False, ensure_success=True)[flow.output.uuid][1].output
+
+
+def stencils(folder):
+    result = StepFolder(folder).finished()
+    return json.loads((folder / result.folder / result.files["stencils"]).read_text())
+
+
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory, one_rank):
+    folder = tmp_path_factory.mktemp("silicon")
+    return folder, run_flow(silicon(), SILICON_SETTINGS, folder)
+
+
+@pytest.mark.espresso
+class TestSilicon:
+    def test_the_valley_is_found(self, computed):
+        electron = computed[1].masses.electron
+        # minimum at 0.85 of Γ-X (Yu and Cardona, Fundamentals of Semiconductors, section 2.6); PBE about 0.84
+        distance = 2 * np.sort(np.abs(electron.extremum_kpoint))
+        assert distance == pytest.approx((0, 0.845, 0.845), abs=0.01)
+        assert electron.converged
+        assert electron.degeneracy == 1
+
+    def test_its_masses(self, computed):
+        # PBE and LDA: longitudinal 0.95, transverse 0.19 (LITERATURE of the project; measured 0.9163 and 0.1905)
+        light, other, heavy = computed[1].masses.electron.principal
+        assert light == pytest.approx(0.19, rel=0.03)
+        assert other == pytest.approx(light, rel=2e-3)
+        assert heavy == pytest.approx(0.95, rel=0.03)
+
+    def test_the_degenerate_holes_have_no_tensor(self, computed):
+        hole = computed[1].masses.hole
+        assert hole.tensor_inverse is None
+        assert hole.degeneracy == 3
+        assert hole.extremum_kpoint == (0, 0, 0)
+        assert "no tensor exists" in hole.notes[0]
+        # along (100) the heavy hole weighs 1/(γ1 - 2γ2), 0.28 with γ1 = 4.285 and γ2 = 0.339 (Lawaetz, Phys. Rev. B 4,
+        # 3460 (1971))
+        assert hole.path_gamma_x == pytest.approx(0.28, rel=0.1)
+
+    def test_only_distinct_kpoints_are_computed(self, computed):
+        rounds = stencils(computed[0] / "masses")["rounds"]
+        asked = {tuple(k) for one in rounds for stencil in one["stencils"].values() for k in stencil["kpoints"]}
+        ran = sum(len(one["kpoints"]) for one in rounds)
+        assert ran < 0.6 * len(asked)
+        assert len(rounds) <= 5
+
+    def test_a_second_run_starts_no_program(self, computed):
+        folder, cell = computed
+        attempts = len(list((folder / "masses").glob("attempt-*")))
+        assert run_flow(silicon(), SILICON_SETTINGS, folder) == cell
+        assert len(list((folder / "masses").glob("attempt-*"))) == attempts
+
+    def test_a_forgotten_result_comes_back_from_its_kpoints(self, computed):
+        folder, cell = computed
+        StepFolder(folder / "masses").forget()
+        again = run_flow(silicon(), SILICON_SETTINGS, folder)
+        assert again.masses.electron == cell.masses.electron
+        last = max((folder / "masses").glob("attempt-*"))
+        assert not (last / "pw.out").exists()
+
+
+@pytest.mark.espresso
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("structure", "overrides", "carrier", "mesh"),
+    [
+        (silicon(), SILICON_SETTINGS, Carrier.ELECTRON, [12, 12, 12]),
+        (cubic_perovskite(), CUBIC_SETTINGS, Carrier.HOLE, [8, 8, 8]),
+    ],
+    ids=["silicon-electron", "cubic-hole"],
+)
+def test_stencil_and_interpolation_agree(tmp_path, one_rank, record_property, structure, overrides, carrier, mesh):
+    pytest.importorskip("BoltzTraP2")
+    from corecrown.postprocess.mass_interpolation import interpolate_mass
+
+    cell = run_flow(structure, overrides, tmp_path)
+    scf = StepFolder(tmp_path / "scf").finished()
+    density = StepOutput(dir_name=str(tmp_path / "scf" / scf.folder), structure=scf.structure, result=scf)
+    finer = load_protocol("demo", overrides | {"pdos": {"kpoint_mesh": mesh, "conduction_bands": 4}})
+    dense = PdosMaker(settings=finer.settings(Step.PDOS), folder=str(tmp_path / "mesh")).calculate(structure, density)
+    run = read_run(tmp_path / "mesh" / dense.result.folder / dense.result.files["xml"])
+    filled = round(run.n_electrons / 2)
+    band = filled if carrier is Carrier.ELECTRON else filled - 1
+    second = interpolate_mass(structure, run.kpoints, run.eigenvalues_ev[0], band, carrier)
+    first = getattr(cell.masses, carrier.value)
+    for name, mass in (("stencil", first), ("interpolation", second)):
+        record_property(name, f"{mass.principal} at {mass.extremum_kpoint}; {'; '.join(mass.notes)}")
+    assert second.principal == pytest.approx(first.principal, rel=0.05)
+
+
+@pytest.mark.espresso
+@pytest.mark.nightly
+def test_spin_orbit_coupling_makes_a_single_light_electron(tmp_path, one_rank, record_property):
+    # without it three Pb p bands meet at R; it splits them into a Kramers pair below and four states above
+    overrides = CUBIC_SETTINGS | {"all": {"cutoff_wfc_ry": 40, "kpoint_mesh": [2, 2, 2]}}
+    cell = run_flow(cubic_perovskite(), overrides, tmp_path, ["masses", "spin_orbit"])
+    record_property("masses", cell.masses.model_dump_json())
+    record_property("masses_spin_orbit", cell.masses_spin_orbit.model_dump_json())
+    assert cell.masses.electron.tensor_inverse is None
+    assert cell.masses.electron.degeneracy == 3
+    for mass in (cell.masses_spin_orbit.electron, cell.masses_spin_orbit.hole):
+        assert mass.degeneracy == 2
+        assert np.abs(mass.extremum_kpoint) == pytest.approx(0.5, abs=1e-6)
+        assert mass.principal == pytest.approx([mass.principal[0]] * 3, rel=1e-3), "cubic"
+    assert cell.masses_spin_orbit.electron.principal[0] < 0.2
