@@ -58,7 +58,7 @@ class _Labelled:
         """Return integrals, shape (n_atoms, n_fields)."""
         flat = self.labels.ravel()
         columns = [np.bincount(flat, weights=field.ravel(), minlength=self._n_atoms) for field in fields]
-        return np.array(columns).T * self._voxel
+        return np.asarray(np.array(columns).T * self._voxel, dtype=np.float64)
 
 
 class PowerCells(_Labelled):
@@ -191,7 +191,7 @@ class Hirshfeld:
             for column, field in enumerate(flat):
                 weights = field[self._nowhere]
                 found[:, column] += np.bincount(self._nearest, weights=weights, minlength=len(found))
-        return found * self._voxel
+        return np.asarray(found * self._voxel)
 
     def _around(self, index: int) -> tuple[IntArray, FloatArray]:
         """Return the grid points an atom reaches, as flat places in the cell (some more than once), and its density."""

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from corecrown.errors import InputError
 from corecrown.postprocess.results import Step
@@ -45,8 +45,27 @@ class StartSpec(_Spec):
 class ExcitationSpec(_Spec):
     """Which excitations are computed."""
 
-    kinds: list[Literal["neutral", "electron", "hole"]] = Field(["neutral"], min_length=1)
+    kinds: list[str] = Field(["neutral"], min_length=1)
     supercell: tuple[int, int, int] = (1, 1, 1)
+
+    @field_validator("kinds")
+    @classmethod
+    def _known_kinds(cls, kinds: list[str]) -> list[str]:
+        from corecrown.workflows.espresso.excitation_states import parse_state
+
+        for kind in kinds:
+            try:
+                parse_state(kind)
+            except InputError as error:
+                raise ValueError(f"{error.message}; {error.hint}") from error
+        return kinds
+
+    @field_validator("supercell")
+    @classmethod
+    def _some_cells(cls, supercell: tuple[int, int, int]) -> tuple[int, int, int]:
+        if min(supercell) < 1:
+            raise ValueError("three numbers of at least 1")
+        return supercell
 
 
 class StudySpec(_Spec):
@@ -72,6 +91,14 @@ class StudySpec(_Spec):
         if name not in input_names("protocols"):
             raise ValueError(f"unknown; known: {', '.join(input_names('protocols'))}")
         return name
+
+    @model_validator(mode="after")
+    def _kinds_of_engine(self) -> "StudySpec":
+        plain = {"neutral", "electron", "hole"}
+        others = [kind for kind in self.excitation.kinds if kind not in plain]
+        if self.engine is Engine.VASP and others:
+            raise ValueError(f"excitation.kinds {', '.join(others)}: VASP has {', '.join(sorted(plain))}")
+        return self
 
     @property
     def folder(self) -> Path:

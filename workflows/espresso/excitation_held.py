@@ -129,8 +129,7 @@ def maximum_overlap_order(
     channels = []
     for filled, mine, theirs in zip(wanted.channels, ground, excited, strict=True):
         inside = filled @ overlaps(mine, theirs) ** 2
-        order = np.argsort(-inside, kind="stable")
         new = np.zeros(len(filled))
-        new[order[: round(float(filled.sum()))]] = 1
+        new[np.argsort(-inside, kind="stable")] = np.sort(filled)[::-1]
         channels.append(new)
     return Occupations.of(channels)

@@ -3,6 +3,7 @@
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -73,19 +74,17 @@ def read_orbitals(path: Path) -> Orbitals:
             _record(stream)
             miller = np.frombuffer(_record(stream), dtype="<i4").reshape(n_waves, 3)
             bands = [np.frombuffer(_record(stream), dtype="<c16") for _ in range(n_bands)]
-        coefficients = np.array(bands)
-        if coefficients.shape != (n_bands, n_waves):
-            raise ValueError(f"{coefficients.shape} coefficients")
+        coefficients = np.array(bands).reshape(n_bands, n_waves)
     except (OSError, struct.error, ValueError) as error:
         raise RunError(f"{path}: cut off or damaged ({error})", "run the excitation step again") from error
     return Orbitals(miller, coefficients)
 
 
-def _record(stream: "object") -> bytes:
-    read = stream.read  # type: ignore[attr-defined]
-    length = struct.unpack("<i", read(4))[0]
-    content: bytes = read(length)
-    if len(content) != length or struct.unpack("<i", read(4))[0] != length:
+def _record(stream: BinaryIO) -> bytes:
+    """Read one Fortran record."""
+    length = struct.unpack("<i", stream.read(4))[0]
+    content = stream.read(length)
+    if len(content) != length or struct.unpack("<i", stream.read(4))[0] != length:
         raise ValueError("a record does not end as it says")
     return content
 
@@ -119,14 +118,14 @@ def overlaps(first: Orbitals, second: Orbitals) -> FloatArray:
 def _same_order(wanted: IntArray, given: IntArray) -> npt.NDArray[np.intp]:
     """Return the places of ``wanted`` rows in ``given``."""
     places = {tuple(row): place for place, row in enumerate(given.tolist())}
-    try:
-        if len(wanted) != len(given):
-            raise KeyError(f"{len(wanted)} and {len(given)} plane waves")
-        return np.array([places[tuple(row)] for row in wanted.tolist()])
-    except KeyError as error:
+    found = [places.get(tuple(row)) for row in wanted.tolist()]
+    order = [place for place in found if place is not None]
+    if len(order) != len(given) or len(order) != len(wanted):
         raise InputError(
-            f"orbitals of different plane waves ({error.args[0]})", "both runs need the same cell and cutoff"
-        ) from error
+            f"orbitals of {len(wanted)} and {len(given)} plane waves that are not the same",
+            "both runs need the same cell and cutoff",
+        )
+    return np.array(order)
 
 
 def orbital_density(orbitals: Orbitals, band: int, shape: tuple[int, int, int], volume: float) -> FloatArray:

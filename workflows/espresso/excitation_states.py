@@ -9,11 +9,18 @@ import numpy.typing as npt
 
 from corecrown.errors import InputError
 
-__all__ = ["GROUND", "ExcitedState", "Kind", "Occupations", "check_occupations", "occupations_card", "parse_state"]
+__all__ = [
+    "ExcitedState",
+    "Kind",
+    "Occupations",
+    "check_occupations",
+    "occupations_card",
+    "parse_state",
+    "same_level",
+    "share_levels",
+]
 
 FloatArray = npt.NDArray[np.float64]
-
-GROUND = "ground"
 
 _NAME = re.compile(
     r"(?P<kind>[a-z]+)"
@@ -22,13 +29,17 @@ _NAME = re.compile(
 
 NUMBERS_A_LINE = 20
 
+SAME_LEVEL_EV = 0.005
+"""Orbitals closer than this are one degenerate level: the program's choice within it is arbitrary."""
+
 
 class Kind(StrEnum):
     """Excitations that can be asked for.
 
     ``neutral`` promotes an electron and keeps its spin, which is a mixture of singlet and triplet in equal parts;
-    ``triplet`` promotes it into the other spin channel; ``singlet`` is the energy E_S = 2 E_mixed - E_T, purified of the
-    triplet, and takes both runs; ``electron`` and ``hole`` add or remove one charge.
+    ``triplet`` promotes it into the other spin channel; ``singlet`` is the energy E_S = 2 E_mixed - E_T, purified of
+    the triplet (Ziegler, Rauk and Baerends, Theor. Chim. Acta 43, 261 (1977)), and takes both runs; ``electron`` and
+    ``hole`` add or remove one charge.
     """
 
     NEUTRAL = "neutral"
@@ -155,13 +166,47 @@ class ExcitedState:
                 f"raise overrides.excitation.conduction_bands to at least {self.electron + 1}",
             )
         if self.kind is Kind.SINGLET:
-            raise InputError(f"excitation {self.name}: no single set of occupations", "compute the states it is made of")
+            raise InputError(f"excitation {self.name}: no single set of occupations", "compute its states")
         channels = ground_occupations(pairs, n_bands).channels
         if self.makes_hole:
             channels[self.hole_channel, hole] = 0
         if self.adds_electron:
             channels[0, electron] = 1
         return Occupations.of(channels)
+
+
+def share_levels(state: ExcitedState, pairs: int, occupations: Occupations, energies_ev: FloatArray) -> Occupations:
+    """Return occupations with hole and electron shared evenly within a degenerate level.
+
+    One of two equal orbitals, filled alone, is pushed above the other by its own field, the bands change places, and
+    the scf goes in circles; shared, the level keeps its symmetry.
+
+    Parameters
+    ----------
+    state
+        Whose occupations they are.
+    pairs
+        Electron pairs of the ground state.
+    occupations
+        Of that state.
+    energies_ev
+        Eigenvalues of the ground state, shape (2, n_bands), eV.
+    """
+    channels = occupations.channels
+    hole, electron = state.bands(pairs)
+    if state.makes_hole:
+        level = same_level(energies_ev[state.hole_channel], hole, pairs)
+        channels[state.hole_channel, level] = 1 - 1 / len(level)
+    if state.adds_electron:
+        level = same_level(energies_ev[0], electron, pairs)
+        channels[0, level] = 1 / len(level)
+    return Occupations.of(channels)
+
+
+def same_level(energies_ev: FloatArray, band: int, pairs: int) -> list[int]:
+    """Return the bands of one level, on the same side of the gap as the one that is asked for."""
+    near = np.flatnonzero(np.abs(energies_ev - energies_ev[band]) <= SAME_LEVEL_EV)
+    return [int(other) for other in near if (other < pairs) == (band < pairs)]
 
 
 def ground_occupations(pairs: int, n_bands: int) -> Occupations:
@@ -250,6 +295,6 @@ def occupations_card(occupations: Occupations) -> str:
     """Return the card ``OCCUPATIONS`` of pw.x: the up channel, then the down channel."""
     lines = ["OCCUPATIONS"]
     for channel in occupations.channels:
-        words = [f"{value:g}" for value in channel]
+        words = [f"{value:.12g}" for value in channel]
         lines += [" ".join(words[i : i + NUMBERS_A_LINE]) for i in range(0, len(words), NUMBERS_A_LINE)]
     return "\n".join(lines) + "\n"

@@ -25,6 +25,7 @@ from corecrown.workflows.espresso.base import (
     edges_of,
     scf_files,
 )
+from corecrown.workflows.espresso.excitation import ExcitationMaker
 from corecrown.workflows.espresso.handlers import outputs_newest_first, was_stopped_in_time
 from corecrown.workflows.espresso.inputs import (
     PwInput,
@@ -62,6 +63,7 @@ __all__ = [
     "MAKERS",
     "BandsMaker",
     "EspressoMaker",
+    "ExcitationMaker",
     "HybridMaker",
     "HybridSpinOrbitMaker",
     "PdosMaker",
@@ -310,5 +312,6 @@ MAKERS: dict[Step, type[EspressoMaker]] = {
     Step.HYBRID: HybridMaker,
     Step.HYBRID_SPIN_ORBIT: HybridSpinOrbitMaker,
     Step.SPIN_ORBIT: SpinOrbitMaker,
+    Step.EXCITATION: ExcitationMaker,
 }
 """The Maker of each step that this engine has."""
