@@ -38,10 +38,18 @@ def require_ready(engine: Engine, work: Work, electronic: ElectronicStructureMak
         _require_vasp(work, electronic)
 
 
+_PROGRAMS = {Step.PDOS: ("projwfc.x",), Step.EXCITATION: ("projwfc.x", "pp.x")}
+"""What a step of Quantum ESPRESSO runs besides pw.x."""
+
+
 def _require_espresso(work: Work, electronic: ElectronicStructureMaker) -> None:
     from corecrown.workflows.espresso.programs import find_program
 
-    for program in ("pw.x", "projwfc.x") if Step.PDOS in electronic.steps else ("pw.x",):
+    programs = {"pw.x": None}
+    for step, needed in _PROGRAMS.items():
+        if step in electronic.steps:
+            programs |= dict.fromkeys(needed)
+    for program in programs:
         find_program(program)
     for cell, steps in work:
         for step in steps:
