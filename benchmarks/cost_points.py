@@ -16,12 +16,6 @@ from corecrown.workflows.electronic import ElectronicStructureMaker
 from corecrown.workflows.protocols import load_protocol
 
 
-def silicon():
-    half = 5.43 / 2
-    lattice = Lattice([[0, half, half], [half, 0, half], [half, half, 0]])
-    return Structure(lattice, ["Si", "Si"], [[0, 0, 0], [0.255, 0.25, 0.25]])
-
-
 def caesium():
     cell = load_crystal(Crystal.CSPBBR3_CUBIC).copy()
     cell.translate_sites([1], [0.01, 0.0, 0.0])
@@ -36,15 +30,13 @@ def formamidinium():
 COARSE = {"path_spacing": 0.25}
 ALL = {"cutoff_wfc_ry": 40, "kpoint_mesh": [2, 2, 2]}
 POINTS = {
-    "si": (silicon, ["relax", "scf", "bands", "pdos", "hybrid"],
-           {"all": {"cutoff_wfc_ry": 30, "kpoint_mesh": [6, 6, 6]}, "bands": COARSE,
-            "relax": {"relax_cell": True}, "hybrid": {"kpoint_mesh": [4, 4, 4], "q_mesh": [2, 2, 2]}}),
-    "cspbbr3": (caesium, ["relax", "scf", "bands", "pdos", "spin_orbit", "hybrid"],
-                {"all": ALL, "bands": COARSE, "relax": {"relax_cell": True}}),
+    "cspbbr3": (caesium, ["spin_orbit", "hybrid"], {"all": ALL}),
     "cspbbr3-q2": (caesium, ["hybrid"], {"all": ALL, "hybrid": {"q_mesh": [2, 2, 2]}}),
-    "fapbbr3": (formamidinium, ["scf", "bands", "pdos", "spin_orbit", "hybrid"], {"all": ALL, "bands": COARSE}),
-    "fapbbr3-atoms": (formamidinium, ["relax"], {"all": ALL, "relax": {"relax_cell": False}}),
-}  # fmt: skip
+    "cspbbr3-both": (caesium, ["hybrid_spin_orbit"], {"all": ALL | {"kpoint_mesh": [1, 1, 1]}}),
+    "fapbbr3": (formamidinium, ["scf", "bands", "pdos", "spin_orbit"], {"all": ALL, "bands": COARSE}),
+    "fapbbr3-relax": (formamidinium, ["relax"], {"all": ALL, "relax": {"relax_cell": False}}),
+    "cspbbr3-relax": (caesium, ["relax"], {"all": ALL, "relax": {"relax_cell": True}}),
+}
 
 
 def main():

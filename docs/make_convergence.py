@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from pymatgen.core import Lattice, Structure
@@ -110,8 +111,12 @@ def set_tables() -> None:
         result = ConvergenceResult.model_validate_json(kept.read_text(encoding="utf-8"))
         tables = "\n\n".join(table(result, series) for series in result.series)
         pattern = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
-        text = pattern.sub(lambda found, tables=tables: f"{found[1]}\n{tables}\n\n{found[2]}", text)
+        text = pattern.sub(partial(_between, tables), text)
     PAGE.write_text(text, encoding="utf-8")
+
+
+def _between(content: str, found: re.Match[str]) -> str:
+    return f"{found[1]}\n{content}\n\n{found[2]}"
 
 
 def main() -> int:
