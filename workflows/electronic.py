@@ -15,7 +15,15 @@ from corecrown.postprocess.results import CellResult, Step
 from corecrown.workflows.protocols import Functional, Protocol, Theory, load_protocol
 from corecrown.workflows.record import StepFolder, StepOutput
 
-__all__ = ["STEP_NEEDS", "STEP_USES", "CellInfo", "ElectronicStructureMaker", "collect_cell", "with_needed"]
+__all__ = [
+    "STEP_NEEDS",
+    "STEP_USES",
+    "CellInfo",
+    "ElectronicStructureMaker",
+    "collect_cell",
+    "with_beside",
+    "with_needed",
+]
 
 STEP_NEEDS: dict[Step, Step | None] = {
     Step.RELAX: None,
@@ -49,6 +57,16 @@ def with_needed(steps: Iterable[Step]) -> list[Step]:
             wanted.add(needed)
             needed = STEP_NEEDS[needed]
     return [step for step in Step if step in wanted]
+
+
+def with_beside(maker: Any, done: Mapping[Step, StepOutput]) -> Any:
+    """Return a step's Maker with the outputs of other steps that it looks at, as far as they are done."""
+    from dataclasses import replace
+
+    uses = STEP_USES.get(maker.step)
+    if uses is None:
+        return maker
+    return replace(maker, beside={step.value: done[step] for step in uses if step in done})
 
 
 class CellInfo(BaseModel):
@@ -129,8 +147,9 @@ class ElectronicStructureMaker(Maker):
     ) -> "ElectronicStructureMaker":
         """Return the Maker that drives VASP; parameters and errors as for :meth:`for_espresso`."""
         from corecrown.workflows.vasp.jobs import MAKERS
+        from corecrown.workflows.vasp.masses import MASS_MAKERS
 
-        return cls._for_engine(MAKERS, "VASP", protocol, steps, theory or _theory(functional))
+        return cls._for_engine(MAKERS | MASS_MAKERS, "VASP", protocol, steps, theory or _theory(functional))
 
     @classmethod
     def _for_engine(

@@ -10,7 +10,7 @@ from corecrown.files import write_whole
 from corecrown.workflows.mass_search import Round
 from corecrown.workflows.record import StepFolder
 
-__all__ = ["STENCILS", "read_earlier_rounds", "write_rounds"]
+__all__ = ["STENCILS", "read_earlier_rounds", "read_rounds", "write_rounds"]
 
 STENCILS = "stencils.json"
 
@@ -23,14 +23,16 @@ def write_rounds(attempt: Path, density: str, rounds: Sequence[Round]) -> None:
 
 def read_earlier_rounds(record: StepFolder, attempt: Path, density: str) -> list[Round]:
     """Return the runs that earlier attempts left on the same density with the same input."""
-    found: list[Round] = []
-    for earlier in record.attempts():
-        if earlier == attempt:
-            continue
-        try:
-            content = json.loads((earlier / STENCILS).read_text(encoding="utf-8"))
-            if content["density"] == density:
-                found += [Round.model_validate(one) for one in content["rounds"]]
-        except (OSError, ValueError, KeyError, TypeError, ValidationError):
-            continue
-    return found
+    others = [earlier for earlier in record.attempts() if earlier != attempt]
+    return [done for earlier in others for done in read_rounds(earlier, density)]
+
+
+def read_rounds(folder: Path, density: str | None = None) -> list[Round]:
+    """Return the runs that a folder holds, on any density or on one; none where the file is not there or not whole."""
+    try:
+        content = json.loads((folder / STENCILS).read_text(encoding="utf-8"))
+        if density not in (None, content["density"]):
+            return []
+        return [Round.model_validate(one) for one in content["rounds"]]
+    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+        return []

@@ -21,7 +21,7 @@ from corecrown.workflows.cost import (
     load_cost_model,
     size_of,
 )
-from corecrown.workflows.electronic import STEP_NEEDS
+from corecrown.workflows.electronic import STEP_NEEDS, with_beside
 from corecrown.workflows.espresso.inputs import PwInput
 from corecrown.workflows.espresso.run import plan_parallel, write_inputs
 from corecrown.workflows.record import StepFolder, StepOutput
@@ -115,7 +115,7 @@ def _plan_cell(
         reused = False
         if folder is not None and known and (needed is None or source is not None):
             record = StepFolder(cell_folder(folder, cell.label) / step.value)
-            stored = record.stored(maker.key(pw, source))
+            stored = record.stored(with_beside(maker, done).key(pw, source))
             reused = stored is not None
             if stored is not None:
                 done[step] = StepOutput(dir_name=str(record.path), structure=stored.structure, result=stored)

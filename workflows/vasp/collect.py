@@ -10,6 +10,7 @@ from pymatgen.io.vasp.inputs import Incar, Kpoints
 
 from corecrown.errors import CorecrownError, RunError
 from corecrown.postprocess.results import Step, StepResult
+from corecrown.workflows.electronic import with_beside
 from corecrown.workflows.jobs_base import cell_mismatch
 from corecrown.workflows.record import StepFolder, StepOutput
 from corecrown.workflows.vasp.base import VaspMaker, existing, in_our_order
@@ -46,7 +47,7 @@ def adopt_runs(
     done: dict[Step, StepOutput] = {}
     for plain in makers:
         record = StepFolder(folder / plain.step.value)
-        maker = replace(plain, label=label, folder=str(record.path))
+        maker = with_beside(replace(plain, label=label, folder=str(record.path)), done)
         needed = needs[plain.step]
         source = done.get(needed) if needed is not None else None
         stored = record.finished()

@@ -26,7 +26,10 @@ VASP="${{VASP:-{program}}}"
 
 _RELAXED = "if [ -s ../relax/CONTCAR ]; then cp ../relax/CONTCAR POSCAR; fi\n"
 
-_DENSITY = "cp ../scf/CHGCAR .\n"
+_DENSITY = "cp ../{step}/CHGCAR .\n"
+
+DENSITY_OF = {Step.MASSES_SPIN_ORBIT: Step.SPIN_ORBIT}
+"""Steps that start from another density than that of the scf."""
 
 _TWICE = """# Twice, the second time with the plane waves of the relaxed cell.
 for round in 1 2; do
@@ -107,7 +110,7 @@ def write_folder(folder: Path, inputs: VaspInput, step: Step) -> None:
     else:
         parts.append(_RELAXED)
         if int(inputs.incar.get("ICHARG", 0)) >= 10:
-            parts.append(_DENSITY)
+            parts.append(_DENSITY.format(step=DENSITY_OF.get(step, Step.SCF).value))
         if inputs.after:
             parts.append(_WITH_EXCITED.format(kinds=" ".join(inputs.after)))
         else:
