@@ -22,7 +22,7 @@ Mesh = tuple[int, int, int]
 CUTOFFS_RY = (40.0, 50.0, 60.0, 80.0, 100.0)
 SPACINGS = (0.80, 0.55, 0.40, 0.28)
 """Meshes of a cell where none are named, 1/Å with 2π: Γ alone for 20 atoms, then those of fast and balanced."""
-_BUILT = re.compile(r"fa(\d{1,3}(?:\.\d+)?)(?:-([abc]))?(?:-(fapbbr3))?(?:-s[\d.]+)?")
+_BUILT = re.compile(r"fa(\d{1,3}(?:\.\d+)?)(?:-([abc]))?(?:-(fapbbr3))?(?:-s(\d+(?:\.\d+)*))?")
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def choose_cell(cell: str) -> tuple[str, Structure]:
         return cell, relaxed
     match = _BUILT.fullmatch(cell)
     if match:
-        percent, alignment, lattice = match.groups()
-        keys = {"fa": float(percent), "alignment": alignment, "lattice": lattice}
+        percent, alignment, lattice, sites = match.groups()
+        keys = {"fa": float(percent), "alignment": alignment, "lattice": lattice, "sites": _sites(sites)}
         try:
             spec = CellSpec.model_validate({key: value for key, value in keys.items() if value is not None})
         except ValidationError as error:
@@ -108,12 +108,15 @@ def choose_cell(cell: str) -> tuple[str, Structure]:
         built = {one.label: one.structure for one in expand_cells([spec], Path.cwd())}
         if len(built) == 1:
             return next(iter(built.items()))
-        if cell in built:
-            return cell, built[cell]
         raise InputError(f"cell {cell!r} stands for several cells", f"choose one: {', '.join(built)}")
     raise InputError(
         f"cell {cell!r} is neither a structure file nor the label of a cell", "for example fa000, fa025-b, or mine.cif"
     )
+
+
+def _sites(text: str | None) -> tuple[int, ...] | None:
+    """Return the sites that a label names: one digit each, or with points between where there are ten or more."""
+    return None if text is None else tuple(int(part) for part in (text.split(".") if "." in text else text))
 
 
 def make_request(

@@ -40,8 +40,12 @@ class TestCells:
     def test_one_of_several_choices_of_sites_needs_its_name(self):
         with pytest.raises(InputError, match="several") as caught:
             choose_cell("fa050-b")
-        several = caught.value.hint.removeprefix("choose one: ").split(", ")
-        assert choose_cell(several[0])[0] == several[0]
+        assert "fa050-b-s01, fa050-b-s02" in caught.value.hint
+
+    def test_sites_can_be_in_the_label(self):
+        label, structure = choose_cell("fa050-b-s02")
+        assert label == "fa050-b-s02"
+        assert len(structure) == 20 + 2 * 7  # two of four Cs replaced by the eight atoms of FA
 
     def test_a_file_is_a_cell(self, tmp_path):
         silicon().to(filename=str(tmp_path / "my si.json"))
