@@ -4,12 +4,13 @@
 SHELL = /bin/sh
 BIN = .venv/bin
 
-.PHONY: help demo test install install-dev lint format unit espresso nightly clean
+.PHONY: help demo test install install-dev lint format docs unit espresso nightly clean
 help:
 	@echo "make demo       install, then run the demonstration study in runs/demo"
-	@echo "make test       install, then lint, types, imports and all tests"
+	@echo "make test       install, then lint, types, imports, documentation and all tests"
 	@echo "make install    install only (make install-dev: with the development tools)"
 	@echo "make lint       ruff, mypy and import-linter; make format puts files in shape"
+	@echo "make docs       the documentation, in build/site; a warning is an error"
 	@echo "make unit       the tests without a DFT code; make espresso: those on the real pw.x"
 	@echo "make nightly    the longer tests"
 	@echo "make clean      remove caches (not .venv, not runs)"
@@ -18,8 +19,9 @@ help:
 demo: install
 	@$(BIN)/corecrown study run inputs/studies/demo.yaml -d runs/demo
 
-test: install-dev lint
+test: install-dev lint docs
 	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -q --doctest-modules src/corecrown
 
 install:
 	@scripts/install.sh base
@@ -36,6 +38,9 @@ lint: install-dev
 format: install-dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+docs: install-dev
+	$(BIN)/python docs/build_site.py
 
 unit: install-dev
 	$(BIN)/python -m pytest -m "not espresso and not slurm and not nightly"

@@ -1,0 +1,101 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation: {extension: .py, format_name: percent}
+# ---
+
+# %% [markdown]
+# # From cells to a gap
+#
+# One of four Cs ions of orthorhombic CsPbBr3 becomes formamidinium (FA). How does the gap move, and how well is that known?
+# This notebook builds the two cells, reads results that ship with the package, and ends in a figure. It needs no DFT program.
+
+# %%
+from corecrown.postprocess import read_reference
+from corecrown.postprocess.reference import read_provenance, reference_names
+from corecrown.structures import build
+
+# %% [markdown]
+# ## The cells
+#
+# Cells are Pbnm with c long: a and b lie in the plane of a platelet, c is its thickness. `build` puts the ion on an A site with
+# its N-N axis along a, b or c, rolls it to where it fits, and checks that no atoms come too close.
+
+# %%
+cells = {"0 % FA": build(0), "25 % FA, along b": build(25, "b")}
+for name, cell in cells.items():
+    print(f"{name}: {cell.composition.formula}, {len(cell)} atoms, a b c = {cell.lattice.abc}")
+
+# %% [markdown]
+# ## Results that exist
+#
+# Finished studies ship with the package, the best protocol first. Whatever is not converged says so in its README and in the
+# uncertainty that its protocol states.
+
+# %%
+name = reference_names()[0]
+study = read_reference(name)
+about = read_provenance(study.folder)
+print(f"results {name!r}: protocol {study.protocol}, {', '.join(about['codes'])}, cells {', '.join(study.labels)}")
+for note in about["notes"]:
+    print("-", note)
+
+# %% [markdown]
+# A row a cell. A value that cannot be had is null, and the cell's notes say why.
+
+# %%
+study.to_dataframe()[["level", "gap_ev", "direct", "lattice_a_angstrom", "lattice_b_angstrom", "lattice_c_angstrom"]]
+
+# %% [markdown]
+# ## Gap and shift
+#
+# Path and mesh each give a gap; the tighter one counts and both are kept. The shift is worth no more than its uncertainty:
+# what the protocol leaves on a gap, and how far bands and mesh differ. If the shift is smaller than that, not even its sign is
+# known.
+
+# %%
+for cell in study.cells:
+    found = {source: edges.gap_ev for source, edges in cell.edges_by_source.items()}
+    print(cell.label, {source: f"{gap:.3f} eV" for source, gap in found.items() if gap is not None})
+
+for row in study.comparison.rows:
+    if row.shift_ev is not None:
+        known = "not known" if row.shift_uncertainty_ev is None else f"{row.shift_uncertainty_ev:.3f} eV"
+        measured = "none" if row.sts_shift_ev is None else f"{row.sts_shift_ev:+.2f} eV"
+        print(f"{row.cell}: shift {row.shift_ev:+.3f} eV, uncertainty {known}; STS at {row.place}: {measured}")
+
+# %% [markdown]
+# ## What the edges are made of
+#
+# Projections of the edge states themselves, at their own k-point. The A site has next to nothing in either.
+
+# %%
+for cell in study.cells:
+    if cell.pdos is None:
+        print(f"{cell.label}: no step pdos")
+        continue
+    for edge in ("vbm", "cbm"):
+        shares = getattr(cell.pdos.edge_character, edge) or {}
+        print(cell.label, edge, {key: round(share, 3) for key, share in shares.items() if share > 0.01})
+
+# %% [markdown]
+# ## The figure
+#
+# Bands from the valence edge over projected densities of states, one column a cell. Save it as PDF for a paper.
+
+# %%
+from corecrown.postprocess.cells import describe_level
+from corecrown.postprocess.plots import CellPanel, cell_title, plot_electronic_structure
+
+panels = [
+    CellPanel(
+        cell_title(cell.label),
+        study.bands(cell.label) if "bands" in cell.files else None,
+        study.dos(cell.label) if "dos" in cell.files else None,
+        cell.edges,
+    )
+    for cell in study.cells
+    if {"bands", "dos"} & set(cell.files)
+]
+figure = plot_electronic_structure(panels[:4], note=describe_level(study.cells[0].settings))
+figure

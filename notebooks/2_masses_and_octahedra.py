@@ -1,0 +1,111 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation: {extension: .py, format_name: percent}
+# ---
+
+# %% [markdown]
+# # Masses and octahedra
+#
+# FA is larger than Cs and pushes on the Pb-Br octahedra. This notebook measures how far they are from regular, and what bands and
+# masses make of it. Where a study has no step `masses`, the bands along Γ-X, Γ-Y and Γ-Z give what their spacing allows, and
+# the notebook says what is missing.
+
+# %%
+import numpy as np
+
+from corecrown.postprocess import read_reference
+from corecrown.postprocess.distortion import measure_distortion
+from corecrown.postprocess.reference import reference_names
+from corecrown.structures import build
+
+study = read_reference(reference_names()[0])
+print("cells:", ", ".join(study.labels))
+
+# %% [markdown]
+# ## Octahedra
+#
+# Angles Pb-Br-Pb (180° in the cubic crystal), the variance of bond lengths (1/6 Σ((d−d̄)/d̄)², Shannon 1976), that of angles
+# (1/11 Σ(θ−90°)², Robinson 1971), and tilts about a, b and c.
+
+# %%
+for cell in study.cells:
+    found = cell.distortion
+    tilts = {axis: round(tilt, 1) for axis, tilt in (found.tilts_deg or {}).items()}
+    print(
+        f"{cell.label}: Pb-Br-Pb {np.mean(found.pb_br_pb_deg):.1f}° ± {np.std(found.pb_br_pb_deg):.1f}°, "
+        f"length variance {found.bond_length_variance:.1e}, angle variance {found.angle_variance_deg2:.1f} deg², tilts {tilts}"
+    )
+
+# %% [markdown]
+# The same function takes any structure, with or without site properties. A cell as it was built, before relaxation, still has
+# the octahedra of CsPbBr3: the distortion is what relaxing round FA does.
+
+# %%
+built = measure_distortion(build(25, "b"))
+print(f"as built: Pb-Br-Pb {np.mean(built.pb_br_pb_deg):.1f}° ± {np.std(built.pb_br_pb_deg):.1f}°")
+
+# %% [markdown]
+# ## Masses
+#
+# A step `masses` measures the whole tensor from a stencil around each edge. Lines of a band structure give masses along
+# themselves, if the points lie close enough: a line that is too coarse is refused rather than fitted.
+
+# %%
+from corecrown.postprocess.mass_paths import path_masses
+from corecrown.postprocess.mass_table import mass_table_markdown
+
+if any(cell.masses is not None for cell in study.cells):
+    print(mass_table_markdown(study.cells, source="path"))
+else:
+    print("no cell of this study went through the step 'masses': corecrown study run with steps: [..., masses]")
+
+lines = {}
+for cell in study.cells:
+    if "bands" not in cell.files:
+        print(f"{cell.label}: no bands")
+        continue
+    lines[cell.label] = path_masses(study.bands(cell.label))
+    for row in lines[cell.label].path_masses:
+        value = "refused" if row.mass is None else f"{row.mass:.3f}"
+        print(cell.label, row.carrier.value, " → ".join(row.direction), value)
+    for note in lines[cell.label].notes:
+        print("   ", note)
+
+# %% [markdown]
+# ## The figure
+#
+# Every Pb-Br-Pb angle of every cell with its mean, and beside it the electron's masses where there are any.
+
+# %%
+from corecrown.postprocess.plots.style import COLUMN_MM, PAGE_MM, new_figure, paper_style
+
+AXES = ("x", "y", "z")
+
+
+def masses_of(cell):
+    """Return the electron's masses along Γ-X, Γ-Y and Γ-Z, or None where one is missing."""
+    electron = cell.masses.electron if cell.masses is not None else None
+    values = [getattr(electron, f"path_gamma_{axis}", None) or getattr(electron, f"gamma_{axis}", None) for axis in AXES]
+    return None if None in values else values
+
+
+known = {cell.label: values for cell in study.cells if (values := masses_of(cell))}
+with paper_style():
+    figure = new_figure(PAGE_MM if known else COLUMN_MM, 65)
+    panels = figure.subplots(1, 2 if known else 1, squeeze=False)[0]
+    for place, cell in enumerate(study.cells):
+        angles = np.sort(cell.distortion.pb_br_pb_deg)
+        height = place + np.linspace(-0.15, 0.15, len(angles))
+        panels[0].plot(angles, height, "o", markersize=3, color="#c8571b" if cell.fa_fraction else "#1f4e79")
+        panels[0].plot([np.mean(angles)] * 2, [place - 0.3, place + 0.3], color="black", linewidth=0.8)
+    panels[0].set_yticks(range(len(study.labels)), study.labels)
+    panels[0].invert_yaxis()
+    panels[0].set_xlabel("Pb-Br-Pb angle (°)")
+    if known:
+        for label, values in known.items():
+            panels[1].plot(range(3), values, "o-", label=label)
+        panels[1].set_xticks(range(3), ["Γ-X", "Γ-Y", "Γ-Z"])
+        panels[1].set_ylabel("Electron mass (m$_0$)")
+        panels[1].legend(frameon=False)
+figure
