@@ -50,13 +50,13 @@ def shift_text(value: float | None, uncertainty: float | None, digits: int = 3) 
     return f"{number_text(value, digits, signed=True)} ± {number_text(uncertainty, digits)}"
 
 
-def range_text(low: float | None, high: float | None) -> str:
+def range_text(low: float | None, high: float | None, digits: int = 2) -> str:
     """Return a range as text, one end where only one is known, or a dash."""
     if low is None and high is None:
         return NOTHING
     if low is None or high is None:
-        return f"from {number_text(low, 2)}" if high is None else f"to {number_text(high, 2)}"
-    return f"{number_text(low, 2)} to {number_text(high, 2)}"
+        return f"from {number_text(low, digits)}" if high is None else f"to {number_text(high, digits)}"
+    return f"{number_text(low, digits)} to {number_text(high, digits)}"
 
 
 def shares_text(shares: dict[str, float] | None) -> str:

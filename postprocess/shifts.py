@@ -3,9 +3,18 @@
 import itertools
 from collections.abc import Sequence
 
-from corecrown.postprocess.results import CellResult, Level, RunSettings, ShiftSplit
+from corecrown.postprocess.results import CellResult, Level, RunSettings, ShiftSplit, StudyResult
+from corecrown.resources import input_folder, input_names, read_yaml
 
-__all__ = ["gap_of", "level_differs", "level_text", "shift_uncertainty", "split_shifts", "why_no_gap"]
+__all__ = [
+    "gap_of",
+    "known_gap_uncertainty",
+    "level_differs",
+    "level_text",
+    "shift_uncertainty",
+    "split_shifts",
+    "why_no_gap",
+]
 
 
 def shift_uncertainty(
@@ -95,6 +104,20 @@ def split_shifts(
             )
         )
     return splits
+
+
+def known_gap_uncertainty(study: StudyResult) -> float | None:
+    """Return what is known of how far the gaps of a study are from converged ones, eV.
+
+    That is what the study was compared with before, or what the protocol that ships under its name says; ``None`` for
+    a protocol that does not ship.
+    """
+    if study.comparison is not None and study.comparison.gap_uncertainty_ev is not None:
+        return study.comparison.gap_uncertainty_ev
+    if study.protocol not in input_names("protocols"):
+        return None
+    said = read_yaml(input_folder("protocols", f"{study.protocol}.yaml")).get("gap_uncertainty_ev")
+    return None if said is None else float(said)
 
 
 def gap_of(cell: CellResult) -> float | None:

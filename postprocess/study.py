@@ -136,23 +136,27 @@ class Study:
         """Return the pymatgen CompleteDos of a cell."""
         return self._load(label, "dos")
 
-    def compare(self, experiment: Any) -> Any:
+    def compare(self, experiment: Any, gap_uncertainty_ev: float | None = None) -> Any:
         """Set the study beside an experiment.
 
         Parameters
         ----------
         experiment
             Name of a file of ``inputs/experiments``, a path, or an experiment that was read before.
+        gap_uncertainty_ev
+            How far the gaps are from converged ones, eV; by default what the study's protocol says.
 
         Returns
         -------
         Comparison
         """
         from corecrown.postprocess.comparison import compare_study, load_experiment
+        from corecrown.postprocess.shifts import known_gap_uncertainty
 
         if isinstance(experiment, str | Path):
             experiment = load_experiment(experiment)
-        return compare_study(self.result, experiment)
+        known = known_gap_uncertainty(self.result) if gap_uncertainty_ev is None else gap_uncertainty_ev
+        return compare_study(self.result, experiment, known)
 
     def to_dataframe(self) -> Any:
         """Return a pandas DataFrame, a row a cell, indexed by label, units in the names of its columns."""

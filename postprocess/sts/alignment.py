@@ -1,45 +1,26 @@
 """How the edges of two materials lie to each other, and all energy scales of one experiment side by side."""
 
 from dataclasses import dataclass
-from enum import StrEnum
-
-from pydantic import BaseModel, ConfigDict, Field
 
 from corecrown.postprocess.experiment import Experiment, Place
 from corecrown.postprocess.sts.bending import BandBending, band_bending
-from corecrown.postprocess.sts.results import Interval
+from corecrown.postprocess.sts.results import AlignmentKind, BandAlignment, Interval, SecondEdges
 
 __all__ = [
     "AlignmentKind",
     "BandAlignment",
     "ScaleRow",
     "align",
+    "alignment_of_pair",
     "alignment_of_places",
     "energy_scales",
     "tip_bending",
 ]
 
 
-class AlignmentKind(StrEnum):
-    """Where the edges of the crown lie to those of the core."""
-
-    TYPE_I = "I"
-    TYPE_II = "II"
-    INVERTED = "inverted I"
-    UNDECIDED = "undecided"
-
-
-class BandAlignment(BaseModel):
-    """Offsets between two sets of edges, and what kind of alignment they make."""
-
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
-
-    kind: AlignmentKind
-    valence_offset_ev: float | None = Field(None, description="positive where the crown's valence edge is lower")
-    conduction_offset_ev: float | None = Field(None, description="positive where the crown's conduction edge is higher")
-    valence_error_ev: float | None = None
-    conduction_error_ev: float | None = None
-    notes: list[str] = Field(default_factory=list)
+PAIR_NOTE = (
+    "of two sets on one side the mixture calls the farther one the crown's: it cannot find type II or an inverted order"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +77,15 @@ def align(
         conduction_error_ev=conduction_error,
         notes=notes,
     )
+
+
+def alignment_of_pair(pair: SecondEdges) -> BandAlignment:
+    """Tell the alignment of two sets of edges in one spectrum, the farther set taken for the crown's.
+
+    Errors of the four edges are joined as if they were independent.
+    """
+    found = align((pair.nearer_vbm_v, pair.nearer_cbm_v), (pair.vbm_v, pair.cbm_v))
+    return found.model_copy(update={"notes": [*found.notes, PAIR_NOTE]})
 
 
 def alignment_of_places(core: Place, crown: Place) -> BandAlignment:

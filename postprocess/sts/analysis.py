@@ -27,8 +27,12 @@ __all__ = ["StsAnalysis", "StsOptions", "StsResult", "analyse_groups"]
 
 Array = NDArray[np.float64]
 
+STABILITY_RESAMPLES = 200
 MAP_LOWS = tuple(np.round(np.arange(-1.0, -0.39, 0.1), 10))
 MAP_HIGHS = tuple(np.round(np.arange(0.6, 1.41, 0.1), 10))
+
+
+MAP_NOTE = "maps show what a choice of window and normalisation is worth and have no intervals; the changes have"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -90,6 +94,8 @@ def analyse_groups(groups: Mapping[str, SweepSet], options: StsOptions | None = 
                     spectrum.edge_options,
                     options.bandwidth_v,
                     options.derivative,
+                    n_resamples=min(options.n_resamples, STABILITY_RESAMPLES),
+                    seed=options.seed,
                 )
             )
         },
@@ -140,6 +146,7 @@ def _shifts(
                     standard_error=error,
                     exceeds_standard_error=None if difference is None or error is None else abs(difference) > 2 * error,
                     line_width_ev=max(widths, default=None),
+                    reason=interval.reason,
                 )
             )
     return shifts
@@ -171,7 +178,13 @@ def _traps(reference: str, spectra: Mapping[str, GroupSpectra], options: StsOpti
             )
             for kind, grid in grids.items()
         ]
-    return Traps(window_v=options.window_v, normalised_by=options.trap_normalisation.value, changes=changes, maps=maps)
+    return Traps(
+        window_v=options.window_v,
+        normalised_by=options.trap_normalisation.value,
+        changes=changes,
+        maps=maps,
+        notes=[MAP_NOTE] if maps else [],
+    )
 
 
 def _change(reference: str, name: str, base: GroupSpectra, spectrum: GroupSpectra, options: StsOptions) -> TrapChange:
@@ -181,13 +194,22 @@ def _change(reference: str, name: str, base: GroupSpectra, spectrum: GroupSpectr
         try:
             values.append(float(_integrals(group, group.mean_didv, options)[0]))
         except InputError:
-            return TrapChange(reference=reference, group=name, percent=None)
+            return TrapChange(
+                reference=reference, group=name, percent=None, reason="the window reaches beyond the sweeps"
+            )
         if group.trap_resamples is not None:
             resampled.append(group.trap_resamples)
     change = float(percent_changes(np.array(values[0]), np.array(values[1])))
     both = percent_changes(resampled[0], resampled[1]) if len(resampled) == 2 else None
     interval = interval_of(change, both, options.confidence)
-    return TrapChange(reference=reference, group=name, percent=interval.value, low=interval.low, high=interval.high)
+    return TrapChange(
+        reference=reference,
+        group=name,
+        percent=interval.value,
+        low=interval.low,
+        high=interval.high,
+        reason=interval.reason,
+    )
 
 
 def _integrals(group: GroupSpectra, didv: Array, options: StsOptions) -> Array:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from corecrown.errors import InputError
 from corecrown.postprocess.flags import thermal_width_ev
+from corecrown.postprocess.sts.alignment import alignment_of_pair
 from corecrown.postprocess.sts.edges import (
     EDGE_METHODS,
     EdgeOptions,
@@ -52,6 +53,7 @@ Array = NDArray[np.float64]
 
 QUANTITIES = ("vbm_v", "cbm_v", "gap_ev")
 BATCH = 256
+KEPT_RESAMPLES = 40
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -70,6 +72,10 @@ class GroupSpectra:
         Edges and gap of individual sweeps, those that have them.
     shapes
         Line shape of one edge on either side (sign).
+    resampled_didv : (b, n) float or None
+        Some resampled averages, for fits that take long.
+    set_point
+        Current (A) and bias (V) that the feedback held, where all sweeps agree.
     """
 
     bias_v: Array
@@ -82,6 +88,8 @@ class GroupSpectra:
     trap_resamples: Array | None = None
     by_sweep: dict[str, Array] = field(default_factory=dict)
     shapes: dict[int, LineShape] = field(default_factory=dict)
+    resampled_didv: Array | None = None
+    set_point: tuple[float, float] | None = None
     synthetic: bool = False
 
 
@@ -152,6 +160,7 @@ def analyse_group(
         by_sweep=by_sweep,
         onset={name: found for name, found in edge_sets.items() if name.startswith("onset")},
         second_edges=second,
+        alignment=None if second is None else alignment_of_pair(second),
         resolution_ev=resolution,
         trap_integral=traps,
         method=options.method,
@@ -171,6 +180,8 @@ def analyse_group(
         trap_resamples=trap_resamples,
         by_sweep=values,
         shapes=own_shapes,
+        set_point=_set_point(stack.sweeps),
+        resampled_didv=None if resampled_means is None else resampled_means[:KEPT_RESAMPLES],
         synthetic=result.synthetic,
     )
     return result, spectra
@@ -348,6 +359,11 @@ def _resolution(
     else:
         parts.append(thermal_width_ev(temperature))
     return math.hypot(*parts) if parts else None
+
+
+def _set_point(sweeps: Sequence[Sweep]) -> tuple[float, float] | None:
+    current, bias = common_value(sweeps, "set_point_a"), common_value(sweeps, "set_point_v")
+    return (current, bias) if current is not None and bias and current > 0 else None
 
 
 def _or_nan(value: float | None) -> float:

@@ -127,7 +127,10 @@ def fit_side(
 def resampled_pairs(
     bias_v: Array, rows: Array, sign: int, options: EdgeOptions, shape: LineShape | None, start: SideFit
 ) -> Array:
-    """Return the two edges of each spectrum in which two sets are found, NaN for the others.
+    """Return the two edges of each spectrum, NaN where the fit fails.
+
+    That there are two was decided on the average; resamples in which one set would do count as well, or the spread
+    would be that of the clearest cases.
 
     Parameters
     ----------
@@ -144,7 +147,7 @@ def resampled_pairs(
     found = np.full((len(rows), 2), np.nan)
     for index, row in enumerate(rows):
         fit = fit_side(bias_v, row, sign, options, shape, start)
-        if fit is not None and fit.two:
+        if fit is not None:
             found[index] = sign * np.array(fit.pair_v)
     return found
 

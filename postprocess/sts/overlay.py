@@ -137,32 +137,63 @@ def simulate_didv(
     """
     if part is not None and part not in dos.parts:
         raise InputError(f"no projection on {part!r}", f"there are {', '.join(dos.parts) or 'none'}")
-    density = dos.total if part is None else dos.parts[part]
-    energies = dos.energies_ev + shift_ev + np.where(dos.energies_ev > dos.gap_ev / 2, scissor_ev, 0.0)
-    reach = 10 * BOLTZMANN_EV * junction.temperature_k
-    wanted = (bias_v[0] - reach, bias_v[-1] + reach)
-    if energies[0] > wanted[0] or energies[-1] < wanted[1]:
-        raise InputError(
-            f"the density of states spans {energies[0]:.2f} to {energies[-1]:.2f} eV, the bias needs {wanted[0]:.2f} "
-            f"to {wanted[1]:.2f} eV",
-            "compute more empty bands, or cut the bias range",
+    return _Response.of(bias_v, junction).seen(dos, shift_ev, scissor_ev, part)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Response:
+    """What a junction makes of states: a matrix from the density on an energy grid to dI/dV, since all of it is linear.
+
+    Attributes
+    ----------
+    bias_v : (n,) float
+    grid_ev : (m,) float
+        Energies from E_F of the metal.
+    matrix : (n, m) float
+    """
+
+    bias_v: Array
+    grid_ev: Array
+    matrix: Array
+
+    @classmethod
+    def of(cls, bias_v: Array, junction: Junction) -> "_Response":
+        thermal = BOLTZMANN_EV * junction.temperature_k
+        grid = np.arange(bias_v[0] - 10 * thermal, bias_v[-1] + 10 * thermal, min(thermal / 3, 0.005))
+        step = float(bias_v[1] - bias_v[0])
+        bias = np.concatenate([[bias_v[0] - step], bias_v, [bias_v[-1] + step]])
+        window = expit((bias[:, None] - grid) / thermal) - expit(-grid / thermal)
+        if junction.distance_nm is not None:
+            height = np.maximum(junction.barrier_ev + bias[:, None] / 2 - grid, 0.05)
+            deepest = math.sqrt(junction.barrier_ev)
+            window = window * np.exp(-2 * WAVE_NUMBER * junction.distance_nm * (np.sqrt(height) - deepest))
+        trapezoid = np.full(len(grid), grid[1] - grid[0])
+        trapezoid[[0, -1]] /= 2
+        matrix = (window[2:] - window[:-2]) / (2 * step) * trapezoid
+        width = _instrument_width(junction)
+        if width > 0:
+            matrix = gaussian_filter1d(matrix, width / 2.3548 / step, axis=0, mode="nearest")
+        return cls(bias_v, grid, np.asarray(matrix, dtype=np.float64))
+
+    def seen(self, dos: OverlayDos, shift_ev: float, scissor_ev: float, part: str | None = None) -> Array:
+        """Return dI/dV of a density of states moved by a shift and a scissor."""
+        density = dos.total if part is None else dos.parts[part]
+        energies = dos.energies_ev + shift_ev + np.where(dos.energies_ev > dos.gap_ev / 2, scissor_ev, 0.0)
+        if energies[0] > self.grid_ev[0] or energies[-1] < self.grid_ev[-1]:
+            raise InputError(
+                f"the density of states spans {energies[0]:.2f} to {energies[-1]:.2f} eV, the bias needs "
+                f"{self.grid_ev[0]:.2f} to {self.grid_ev[-1]:.2f} eV",
+                "compute more empty bands, or cut the bias range",
+            )
+        return np.asarray(self.matrix @ np.interp(self.grid_ev, energies, density), dtype=np.float64)
+
+    def sides(self, dos: OverlayDos, moved: tuple[float, float], part: str | None = None) -> Array:
+        """Return (2, n): what valence and conduction states give, parted at the middle of the gap."""
+        simulated = self.seen(dos, moved[0], moved[1], part)
+        middle = moved[0] + (dos.gap_ev + moved[1]) / 2
+        return np.stack(
+            [np.where(self.bias_v < middle, simulated, 0.0), np.where(self.bias_v < middle, 0.0, simulated)]
         )
-    grid = np.arange(wanted[0], wanted[1], min(BOLTZMANN_EV * junction.temperature_k / 3, 0.005))
-    states = np.interp(grid, energies, density)
-    step = float(bias_v[1] - bias_v[0])
-    bias = np.concatenate([[bias_v[0] - step], bias_v, [bias_v[-1] + step]])
-    thermal = BOLTZMANN_EV * junction.temperature_k
-    window = expit((bias[:, None] - grid) / thermal) - expit(-grid / thermal)
-    if junction.distance_nm is not None:
-        height = np.maximum(junction.barrier_ev + bias[:, None] / 2 - grid, 0.05)
-        deepest = math.sqrt(junction.barrier_ev)
-        window = window * np.exp(-2 * WAVE_NUMBER * junction.distance_nm * (np.sqrt(height) - deepest))
-    current = np.trapezoid(window * states, grid, axis=1)
-    didv = (current[2:] - current[:-2]) / (2 * step)
-    width = _instrument_width(junction)
-    if width > 0:
-        didv = gaussian_filter1d(didv, width / 2.3548 / step, mode="nearest")
-    return np.asarray(didv, dtype=np.float64)
 
 
 def fit_overlay(
@@ -202,11 +233,12 @@ def fit_overlay(
     if len(bias) < 20:
         raise InputError("too few points between the edges", "check the edges and the sweeps")
     start = (edges_v[0], edges_v[1] - edges_v[0] - dos.gap_ev)
-    best, heights, errors = _fit(bias, measured, dos, junction, start)
-    fitted = heights @ _sides(bias, dos, junction, best)
+    response = _Response.of(bias, junction)
+    best, heights, errors = _fit(response, measured, dos, start)
+    fitted = heights @ response.sides(dos, best)
     notes = ["heights of the two edges fitted apart: tunnelling matrix elements are not computed"]
     if resampled is not None and len(resampled) > 1:
-        many = np.array([_fit(bias, row[inside], dos, junction, best)[0] for row in resampled])
+        many = np.array([_fit(response, row[inside], dos, best)[0] for row in resampled])
         errors = (float(many[:, 0].std(ddof=1)), float(many[:, 1].std(ddof=1)))
     else:
         notes.append("standard errors of least squares: too small, since neighbouring points are not independent")
@@ -224,25 +256,25 @@ def fit_overlay(
 
 def fitted_didv(bias_v: Array, dos: OverlayDos, junction: Junction, fit: OverlayFit, part: str | None = None) -> Array:
     """Return a computed dI/dV as fitted, total or one part of it, in the unit of the measured one."""
-    sides = _sides(bias_v, dos, junction, (fit.shift_ev, fit.scissor_ev), part)
+    sides = _Response.of(bias_v, junction).sides(dos, (fit.shift_ev, fit.scissor_ev), part)
     return np.asarray(np.array(fit.heights) @ sides, dtype=np.float64)
 
 
 def _fit(
-    bias: Array, measured: Array, dos: OverlayDos, junction: Junction, start: tuple[float, float]
+    response: _Response, measured: Array, dos: OverlayDos, start: tuple[float, float]
 ) -> tuple[tuple[float, float], Array, tuple[float | None, float | None]]:
     size = float(np.abs(measured).max()) or 1.0
 
     def heights(p: Array) -> Array:
-        sides = _sides(bias, dos, junction, (float(p[0]), float(p[1])))
+        sides = response.sides(dos, (float(p[0]), float(p[1])))
         return np.asarray(np.linalg.lstsq(sides.T, measured, rcond=None)[0], dtype=np.float64)
 
     def misfit(p: Array) -> Array:
-        model = heights(p) @ _sides(bias, dos, junction, (float(p[0]), float(p[1])))
+        model = heights(p) @ response.sides(dos, (float(p[0]), float(p[1])))
         return np.asarray((model - measured) / size, dtype=np.float64)
 
     found = least_squares(misfit, start, x_scale=0.05, diff_step=1e-3)
-    freedom = max(len(bias) - 4, 1)
+    freedom = max(len(measured) - 4, 1)
     variance = 2 * found.cost / freedom
     normal = found.jac.T @ found.jac
     errors: tuple[float | None, float | None] = (None, None)
@@ -250,15 +282,6 @@ def _fit(
         spread = np.sqrt(np.diag(np.linalg.inv(normal)) * variance)
         errors = (float(spread[0]), float(spread[1]))
     return (float(found.x[0]), float(found.x[1])), heights(found.x), errors
-
-
-def _sides(
-    bias: Array, dos: OverlayDos, junction: Junction, moved: tuple[float, float], part: str | None = None
-) -> Array:
-    """Return (2, n): what valence and conduction states give, parted at the middle of the gap."""
-    simulated = simulate_didv(bias, dos, junction, moved[0], moved[1], part)
-    middle = moved[0] + (dos.gap_ev + moved[1]) / 2
-    return np.stack([np.where(bias < middle, simulated, 0.0), np.where(bias < middle, 0.0, simulated)])
 
 
 def _instrument_width(junction: Junction) -> float:

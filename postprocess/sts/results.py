@@ -1,5 +1,6 @@
 """What an analysis of sweeps gives: frozen models that go to JSON as they are."""
 
+from enum import StrEnum
 from typing import Literal
 
 import numpy as np
@@ -7,6 +8,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "AlignmentKind",
+    "BandAlignment",
     "BySweep",
     "EdgeSet",
     "GaussianCentre",
@@ -25,6 +28,10 @@ __all__ = [
 ]
 
 
+NOT_RESAMPLED = "one platelet, or no resamples"
+FEWEST_RESAMPLES = 20
+
+
 class _Result(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -36,6 +43,27 @@ class Interval(_Result):
     low: float | None = None
     high: float | None = None
     standard_error: float | None = Field(None, description="standard deviation over resamples")
+    reason: str | None = Field(None, description="why there is no interval, or no value")
+
+
+class AlignmentKind(StrEnum):
+    """Where the edges of the crown lie to those of the core."""
+
+    TYPE_I = "I"
+    TYPE_II = "II"
+    INVERTED = "inverted I"
+    UNDECIDED = "undecided"
+
+
+class BandAlignment(_Result):
+    """Offsets between two sets of edges, and what kind of alignment they make."""
+
+    kind: AlignmentKind
+    valence_offset_ev: float | None = Field(None, description="positive where the crown's valence edge is lower")
+    conduction_offset_ev: float | None = Field(None, description="positive where the crown's conduction edge is higher")
+    valence_error_ev: float | None = None
+    conduction_error_ev: float | None = None
+    notes: list[str] = Field(default_factory=list)
 
 
 class EdgeSet(_Result):
@@ -102,6 +130,7 @@ class GroupResult(_Result):
     by_sweep: BySweep | None = None
     onset: dict[str, EdgeSet] = Field(default_factory=dict, description="by method")
     second_edges: SecondEdges | None = None
+    alignment: BandAlignment | None = Field(None, description="the farther set of two against the nearer one")
     resolution_ev: float | None = Field(None, description="full width: thermal, modulation or derivative")
     trap_integral: Interval = Field(default_factory=Interval, description="V, after normalising")
     method: str = "first-peak"
@@ -123,6 +152,7 @@ class GroupShift(_Result):
     standard_error: float | None = None
     exceeds_standard_error: bool | None = Field(None, description="whether |value| exceeds twice its standard error")
     line_width_ev: float | None = Field(None, description="beside it; does not bound a shift between centres")
+    reason: str | None = Field(None, description="why there is no standard error, or no value")
 
 
 class TrapChange(_Result):
@@ -133,6 +163,7 @@ class TrapChange(_Result):
     percent: float | None
     low: float | None = None
     high: float | None = None
+    reason: str | None = Field(None, description="why there is no interval, or no value")
 
 
 class TrapMap(_Result):
@@ -153,6 +184,7 @@ class Traps(_Result):
     normalised_by: str
     changes: list[TrapChange] = Field(default_factory=list)
     maps: list[TrapMap] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
 
 
 class StabilityPoint(_Result):
@@ -163,6 +195,9 @@ class StabilityPoint(_Result):
     in_gap_dos: float | None = Field(description="integral of dI/dV over the gap of the first sweep, A")
     relative_dos: float | None = Field(None, description="the same over that of the first sweep")
     n_platelets: int
+    gap_error_ev: float | None = Field(None, description="standard error by resampling platelets")
+    relative_dos_error: float | None = Field(None, description="the same")
+    reason: str | None = Field(None, description="why there is no standard error")
 
 
 class StsResult(_Result):
@@ -179,11 +214,11 @@ class StsResult(_Result):
 def interval_of(value: float | None, resampled: NDArray[np.float64] | None, confidence: float) -> Interval:
     """Return a value with its percentile interval; without one where fewer than nine in ten resamples have a value."""
     if value is None or not np.isfinite(value):
-        return Interval()
+        return Interval(reason="not found")
     if resampled is None:
-        return Interval(value=value)
+        return Interval(value=value, reason=NOT_RESAMPLED)
     known = resampled[np.isfinite(resampled)]
-    if len(known) < 0.9 * len(resampled) or len(known) < 20:
-        return Interval(value=value)
+    if len(known) < 0.9 * len(resampled) or len(known) < FEWEST_RESAMPLES:
+        return Interval(value=value, reason=f"found in {len(known)} of {len(resampled)} resamples only")
     low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(value=value, low=float(low), high=float(high), standard_error=float(np.std(known, ddof=1)))

@@ -21,6 +21,9 @@ def stability(
     options: EdgeOptions,
     bandwidth_v: float,
     kind: DerivativeKind = DerivativeKind.SAVITZKY_GOLAY,
+    *,
+    n_resamples: int = 200,
+    seed: int = 0,
 ) -> list[StabilityPoint]:
     """Follow the gap and the states in the first gap over the sweep number.
 
@@ -33,6 +36,8 @@ def stability(
         Of one platelet or a group.
     method, options
         How edges are found.
+    n_resamples, seed
+        Of platelets, for standard errors; one platelet has none.
 
     Returns
     -------
@@ -50,31 +55,66 @@ def stability(
         stack, _ = stack_sweeps([sweep for sweep in sweeps if sweep.platelet in complete])
     except InputError:
         return []
-    kept = np.array([sweep.number for sweep in stack.sweeps])
-    points: list[StabilityPoint] = []
-    window: tuple[float, float] | None = None
-    first: float | None = None
-    for number in numbers:
-        rows = np.flatnonzero(kept == number)
-        if not len(rows):
-            points.append(StabilityPoint(sweep=number, gap_ev=None, in_gap_dos=None, n_platelets=0))
-            continue
-        spectrum = _mean_derivative(stack.bias_v, stack.current_a[rows], bandwidth_v, kind)
-        edges = find_edges(stack.bias_v, spectrum, method, options)
-        if number == numbers[0] and edges.vbm_v is not None and edges.cbm_v is not None:
-            window = (edges.vbm_v, edges.cbm_v)
-        inside = None if window is None else float(window_integral(stack.bias_v, spectrum, window))
-        first = inside if number == numbers[0] else first
-        points.append(
-            StabilityPoint(
-                sweep=number,
-                gap_ev=edges.gap_ev,
-                in_gap_dos=inside,
-                relative_dos=inside / first if inside is not None and first is not None and first > 0 else None,
-                n_platelets=len({stack.sweeps[row].platelet for row in rows}),
-            )
+    platelets = sorted({sweep.platelet for sweep in stack.sweeps})
+    # (number, platelet, bias): the mean of the sweeps that a platelet has of a number
+    spectra = np.full((len(numbers), len(platelets), len(stack.bias_v)), np.nan)
+    for i, number in enumerate(numbers):
+        for j, platelet in enumerate(platelets):
+            rows = [k for k, one in enumerate(stack.sweeps) if (one.number, one.platelet) == (number, platelet)]
+            if rows:
+                spectra[i, j] = _mean_derivative(stack.bias_v, stack.current_a[rows], bandwidth_v, kind)
+    spectra = spectra[:, ~np.isnan(spectra).any(axis=(0, 2))]
+    n_platelets = spectra.shape[1]
+    if not n_platelets:
+        return []
+    gaps, inside = _follow(stack.bias_v, spectra.mean(axis=1), method, options)
+    errors: list[tuple[float | None, float | None]] = [(None, None)] * len(numbers)
+    reason = "one platelet: how platelets differ is not known" if n_platelets == 1 else None
+    if n_platelets > 1 and n_resamples > 1:
+        random = np.random.default_rng(seed)
+        drawn = random.integers(n_platelets, size=(n_resamples, n_platelets))
+        many = [_follow(stack.bias_v, spectra[:, draw].mean(axis=1), method, options) for draw in drawn]
+        errors = [
+            (_spread([one[0][i] for one in many]), _spread([_relative(one[1], i) for one in many]))
+            for i in range(len(numbers))
+        ]
+    elif n_platelets > 1:
+        reason = "no resamples"
+    return [
+        StabilityPoint(
+            sweep=number,
+            gap_ev=gaps[i],
+            in_gap_dos=inside[i],
+            relative_dos=_relative(inside, i),
+            n_platelets=n_platelets,
+            gap_error_ev=errors[i][0],
+            relative_dos_error=errors[i][1],
+            reason=reason,
         )
-    return points
+        for i, number in enumerate(numbers)
+    ]
+
+
+def _follow(
+    bias_v: NDArray[np.float64], spectra: NDArray[np.float64], method: str, options: EdgeOptions
+) -> tuple[list[float | None], list[float | None]]:
+    """Return the gap of each spectrum, and the integral of each over the gap of the first."""
+    edges = [find_edges(bias_v, spectrum, method, options) for spectrum in spectra]
+    gaps = [found.gap_ev for found in edges]
+    first = edges[0]
+    if first.vbm_v is None or first.cbm_v is None:
+        return gaps, [None] * len(gaps)
+    return gaps, [float(window_integral(bias_v, one, (first.vbm_v, first.cbm_v))) for one in spectra]
+
+
+def _relative(inside: list[float | None], index: int) -> float | None:
+    first, here = inside[0], inside[index]
+    return here / first if first is not None and here is not None and first > 0 else None
+
+
+def _spread(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.std(known, ddof=1)) if len(known) > 1 and len(known) >= 0.9 * len(values) else None
 
 
 def _mean_derivative(

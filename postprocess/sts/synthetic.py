@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.constants import physical_constants
 from scipy.special import erf
 
+from corecrown.errors import InputError
 from corecrown.postprocess.sts.model import Labels, Sweep, make_sweeps
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "generate",
     "true_edges",
     "write_csv",
+    "write_example",
 ]
 
 Array = NDArray[np.float64]
@@ -106,6 +108,9 @@ CORE_CROWN = Site(
     vbm_ev=-1.11, cbm_ev=1.59, traps=tuple(replace(t, height=0.53 * t.height) for t in DEEP_TRAPS), ageing=(0.02, 0.01)
 )
 CROWN_EDGE = replace(CORE_CROWN, crown_vbm_ev=-1.27, crown_cbm_ev=1.66)
+
+EXAMPLE = {"core-centre": CORE, "core-crown-centre": CORE_CROWN, "core-crown-edge": CROWN_EDGE}
+"""The three places of the source study, the reference first."""
 
 
 def conductance(bias_v: Array, site: Site, vbm_ev: float, cbm_ev: float, trap_factor: float = 1.0) -> Array:
@@ -235,6 +240,33 @@ def write_csv(sweeps: Sequence[Sweep], folder: Path) -> list[Path]:
         file.write_text("\n".join([*head, "bias_V,current_A", *rows]) + "\n", encoding="utf-8")
         files.append(file)
     return files
+
+
+def write_example(folder: Path, n_platelets: int = 70, seed: int = 0) -> dict[str, Path]:
+    """Write synthetic sweeps of the three places of the source study: one a platelet, and five of one platelet a place.
+
+    Returns
+    -------
+    dict
+        Folder of each place, the reference first.
+
+    Raises
+    ------
+    InputError
+        If the folder holds something already, or cannot be written.
+    """
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"{folder}: holds something already", "give a new folder for synthetic sweeps")
+        made = {}
+        for index, (place, site) in enumerate(EXAMPLE.items()):
+            many = generate(site, n_platelets - 1, seed=seed + 2 * index, name=f"{place}-a")
+            repeated = generate(site, 1, seed=seed + 2 * index + 1, name=f"{place}-b", sweeps_per_platelet=5)
+            write_csv([*many, *repeated], folder / place)
+            made[place] = folder / place
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error.strerror}", "check the folder") from error
+    return made
 
 
 def _disturb(current: Array, site: Site, random: np.random.Generator, factor: float) -> Array:

@@ -1,24 +1,24 @@
-"""``corecrown sts`` and ``corecrown compare``: sweeps to edges, and DFT beside them."""
+"""``corecrown sts``: sweeps of the bias to edges, traps and stability; registers ``corecrown compare`` too."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corecrown.cli.common import AsJson, Verbose, print_json, print_table
-from corecrown.cli.tables import print_comparison
+from corecrown.cli.common import AsJson, Verbose, print_json
+from corecrown.cli.compare import check_figure, compare, write_figure
+from corecrown.cli.sts_tables import print_analysis, print_overlays
 from corecrown.errors import InputError
 
 if TYPE_CHECKING:
-    from corecrown.postprocess.results import Comparison, StudyResult
     from corecrown.postprocess.sts.analysis import StsAnalysis
+    from corecrown.postprocess.sts.beside import Overlay
     from corecrown.postprocess.sts.model import SweepSet
     from corecrown.postprocess.sts.options import StsOptions
-    from corecrown.postprocess.sts.results import Interval, StsResult
+    from corecrown.postprocess.study import Study
 
 __all__ = ["register"]
 
-FIGURE_SUFFIXES = ("pdf", "svg", "png")
 Files = Annotated[list[str] | None, typer.Argument(help="Files, folders or patterns of sweeps (one group).")]
 Group = Annotated[
     list[str] | None,
@@ -26,7 +26,7 @@ Group = Annotated[
 ]
 Cell = Annotated[
     list[str] | None,
-    typer.Option("--cell", metavar="GROUP=CELL", help="With --save: which computed cell stands for a group."),
+    typer.Option("--cell", metavar="GROUP=CELL", help="Which computed cell stands for a group."),
 ]
 
 
@@ -41,6 +41,14 @@ def sts(
     group: Group = None,
     save: Annotated[Path | None, typer.Option(help="Write the edges as an experiment file that compare reads.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the analysis (.pdf, .svg or .png).")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Draw every figure into this folder (pdf and png).")] = None,
+    study: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a study: lay its densities of states over dI/dV, show all in its report."),
+    ] = None,
+    synthetic: Annotated[
+        Path | None, typer.Option(help="Make synthetic sweeps of three places in this new folder, and analyse those.")
+    ] = None,
     cell: Cell = None,
     method: Annotated[str, typer.Option(help="How edges are found.")] = "first-peak",
     prominence: Annotated[float, typer.Option(help="Of a peak, part of the largest on its side.")] = 0.1,
@@ -70,106 +78,75 @@ def sts(
         set_aside_outliers=not keep_outliers,
         use_lockin=lockin,
     )
-    _check_figure(figure)
+    check_figure(figure)
     cells = _named_pairs(cell, "--cell", "GROUP=CELL")
     from corecrown.postprocess.sts.analysis import analyse_groups
 
-    analysis = analyse_groups(_read_groups(files, group), options)
+    target = _study_of(study)
+    analysis = analyse_groups(_read_groups(files, group, synthetic), options)
     unknown = [name for name in cells if name not in analysis.result.groups]
     if unknown:
         raise InputError(f"--cell: there is no group {unknown[0]!r}", f"groups: {', '.join(analysis.result.groups)}")
+    written = []
+    overlays: list[Overlay] = []
+    if target is not None:
+        from corecrown.postprocess.sts.beside import overlays as lay_over
+        from corecrown.postprocess.sts.storage import write_analysis
+
+        overlays = lay_over(analysis, target, cells)
+        written.append(write_analysis(target.folder, analysis, overlays))
     if save is not None:
         from corecrown.postprocess.sts.saving import save_experiment
 
         save_experiment(analysis.result, save, cells)
+        written.append(save)
     if figure is not None:
-        _draw(analysis, figure)
+        from corecrown.postprocess.sts.figures import sts_figure
+
+        write_figure(sts_figure(analysis), figure)
+        written.append(figure)
+    if figures is not None:
+        written += _draw_all(analysis, overlays, target, figures)
     if as_json:
-        print_json(analysis.result)
+        document = analysis.result.model_dump(mode="json")
+        print_json({**document, "overlays": [one.model_dump(mode="json") for one in overlays]})
         return
-    _show(analysis.result)
-    for path in (save, figure):
-        if path is not None:
-            typer.echo(f"written: {path}")
+    print_analysis(analysis.result)
+    if overlays:
+        print_overlays(overlays)
+    for path in written:
+        typer.echo(f"written: {path}")
 
 
-def compare(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study (holds study.json).")],
-    experiment: Annotated[
-        str | None, typer.Option(help="Name of a shipped experiment file, or the path of one.")
-    ] = None,
-    gap_uncertainty: Annotated[
-        float | None, typer.Option(help="How far the protocol leaves a gap from its converged value, eV.")
-    ] = None,
-    figure: Annotated[Path | None, typer.Option(help="Draw all energy scales (.pdf, .svg or .png).")] = None,
-    as_json: AsJson = False,
-    verbose: Verbose = False,
-) -> None:
-    """Set the gaps of a study beside STS: shifts with uncertainties, ledger, and what to keep in mind."""
-    del verbose
-    if gap_uncertainty is not None and not 0 <= gap_uncertainty < 10:
-        raise InputError(f"--gap-uncertainty is {gap_uncertainty}", "give an energy in eV, 0.03 say")
-    _check_figure(figure)
-    from corecrown.postprocess.comparison import compare_study, load_experiment
+def _study_of(folder: Path | None) -> "Study | None":
+    if folder is None:
+        return None
     from corecrown.postprocess.study import read_study
 
-    study = read_study(directory).result
-    measured = load_experiment(experiment) if experiment else load_experiment()
-    comparison = compare_study(study, measured, _known_uncertainty(study, gap_uncertainty))
-    if figure is not None:
-        from corecrown.postprocess.sts.alignment import energy_scales
-        from corecrown.postprocess.sts.figures import alignment_figure
-
-        gaps = {row.cell: row.gap_ev for row in comparison.rows if row.gap_ev is not None}
-        _write_figure(alignment_figure(energy_scales(measured, gaps)), figure)
-    if as_json:
-        print_json(comparison)
-        return
-    print_comparison(comparison)
-    _show_parts(comparison)
-    if figure is not None:
-        typer.echo(f"written: {figure}")
+    return read_study(folder)
 
 
-def _show_parts(comparison: "Comparison") -> None:
-    """Print what a comparison says beside its tables: splits of shifts, and where uncertainties come from."""
-    if comparison.splits:
-        print_table(
-            "What a shift comes from",
-            ["cell", "strain / eV", "distortion / eV", "A site / eV", "total / eV"],
-            [
-                [
-                    split.cell,
-                    _number(split.strain_ev, "+.3f"),
-                    _number(split.distortion_ev, "+.3f"),
-                    _number(split.a_site_ev, "+.3f"),
-                    _with_error(split.total_ev, split.uncertainty_ev),
-                ]
-                for split in comparison.splits
-            ],
-        )
-    said = [
-        *((row.cell, row.notes) for row in comparison.rows),
-        *((f"{split.cell}, split", split.notes) for split in comparison.splits),
-        *((term.term, term.notes) for term in comparison.ledger),
-    ]
-    for name, notes in said:
-        for note in notes:
-            typer.echo(f"  {name}: {note}")
-
-
-def _known_uncertainty(study: "StudyResult", given: float | None) -> float | None:
-    """Return the uncertainty of a gap: as given, as the study was compared with, or that of its protocol."""
-    if given is not None:
-        return given
-    if study.comparison is not None and study.comparison.gap_uncertainty_ev is not None:
-        return study.comparison.gap_uncertainty_ev
-    from corecrown.workflows.protocols import load_protocol
+def _draw_all(analysis: "StsAnalysis", overlays: "list[Overlay]", study: "Study | None", folder: Path) -> list[Path]:
+    """Draw every figure of an analysis, each as pdf and png."""
+    from corecrown.postprocess.report_sts import sts_figures
+    from corecrown.postprocess.sts.storage import StoredAnalysis
 
     try:
-        return load_protocol(study.protocol).gap_uncertainty_ev
-    except InputError:
-        return None
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--figures {folder}: cannot be made: {error.strerror}", "give a folder") from error
+    written = []
+    for one in sts_figures(StoredAnalysis(analysis, overlays), study):
+        try:
+            drawn = one.draw()
+        except InputError as error:
+            typer.echo(f"  - figure {one.name}: {error.message}", err=True)
+            continue
+        for suffix in ("pdf", "png"):
+            path = folder / f"{one.name}.{suffix}"
+            write_figure(drawn, path)
+            written.append(path)
+    return written
 
 
 def _options(**values: Any) -> "StsOptions":
@@ -189,8 +166,15 @@ def _options(**values: Any) -> "StsOptions":
         ) from error
 
 
-def _read_groups(files: list[str] | None, group: list[str] | None) -> dict[str, "SweepSet"]:
+def _read_groups(files: list[str] | None, group: list[str] | None, synthetic: Path | None) -> dict[str, "SweepSet"]:
     from corecrown.postprocess.sts.readers import read_sweeps
+
+    if synthetic is not None:
+        from corecrown.postprocess.sts.synthetic import write_example
+
+        if files or group:
+            raise InputError("--synthetic and other sweeps were both given", "give one of them")
+        return {name: read_sweeps(folder) for name, folder in write_example(synthetic).items()}
 
     named = _named_pairs(group, "--group", "NAME=PATTERN")
     if files and named:
@@ -198,7 +182,9 @@ def _read_groups(files: list[str] | None, group: list[str] | None) -> dict[str, 
     if files:
         return {"all": read_sweeps(files)}
     if not named:
-        raise InputError("no sweeps were given", "corecrown sts FILES..., or --group NAME=PATTERN")
+        raise InputError(
+            "no sweeps were given", "corecrown sts FILES..., or --group NAME=PATTERN; --synthetic DIR makes some to try"
+        )
     return {name: read_sweeps(pattern) for name, pattern in named.items()}
 
 
@@ -212,119 +198,3 @@ def _named_pairs(values: list[str] | None, option: str, shape: str) -> dict[str,
             raise InputError(f"{option}: {name.strip()!r} is given twice", "give each name once")
         pairs[name.strip()] = rest.strip()
     return pairs
-
-
-def _show(result: "StsResult") -> None:
-    from corecrown.postprocess.sts.results import GroupResult
-
-    def row(name: str, group: GroupResult) -> list[str]:
-        spread = group.by_sweep.gap_ev if group.by_sweep else None
-        single = "-" if spread is None or spread.mean is None else f"{spread.mean:.3f} ({spread.n})"
-        return [
-            name,
-            f"{group.n_platelets}",
-            _interval(group.vbm_v),
-            _interval(group.cbm_v),
-            _interval(group.gap_ev),
-            single,
-            _number(group.resolution_ev),
-            _interval(group.trap_integral, ".4f"),
-        ]
-
-    print_table(
-        "Edges of averaged spectra",
-        [
-            "group",
-            "platelets",
-            "VBM (V)",
-            "CBM (V)",
-            "gap (eV)",
-            "by sweep (n)",
-            "width (eV)",
-            "traps (V)",
-        ],
-        [row(name, group) for name, group in result.groups.items()],
-        caption="±: standard error by resampling platelets; width: of a line, does not bound a shift between centres",
-    )
-    if result.shifts:
-        print_table(
-            f"Shifts from {result.shifts[0].reference}",
-            ["group", "quantity", "shift (eV)", "interval (eV)", "beyond 2 standard errors"],
-            [
-                [
-                    shift.group,
-                    shift.quantity,
-                    _with_error(shift.value, shift.standard_error),
-                    _range(shift.low, shift.high),
-                    "-" if shift.exceeds_standard_error is None else "yes" if shift.exceeds_standard_error else "no",
-                ]
-                for shift in result.shifts
-            ],
-        )
-    if result.traps.changes:
-        low, high = result.traps.window_v
-        print_table(
-            f"States in the gap, {low:g} to {high:g} V, over the {result.traps.normalised_by}",
-            ["group", "change (%)", "interval (%)"],
-            [
-                [f"{c.group} against {c.reference}", _number(c.percent, "+.1f"), _range(c.low, c.high, "+.1f")]
-                for c in result.traps.changes
-            ],
-        )
-    for name, series in result.stability.items():
-        print_table(
-            f"Repeated sweeps of {name}",
-            ["sweep", "gap (eV)", "states in the first gap (first = 1)", "platelets"],
-            [[str(p.sweep), _number(p.gap_ev), _number(p.relative_dos), str(p.n_platelets)] for p in series],
-        )
-    for flag in result.flags:
-        typer.echo(f"  - {flag}")
-    for name, group in result.groups.items():
-        for flag in group.flags:
-            typer.echo(f"  - {name}: {flag}")
-        for skipped in group.skipped:
-            typer.echo(f"  skipped {skipped.file}: {skipped.reason}")
-
-
-def _draw(analysis: "StsAnalysis", path: Path) -> None:
-    from corecrown.postprocess.sts.figures import sts_figure
-
-    _write_figure(sts_figure(analysis), path)
-
-
-def _check_figure(path: Path | None) -> None:
-    if path is not None and path.suffix.lstrip(".").lower() not in FIGURE_SUFFIXES:
-        raise InputError(f"--figure {path}: unknown suffix", f"known: {', '.join('.' + s for s in FIGURE_SUFFIXES)}")
-
-
-def _write_figure(figure: Any, path: Path) -> None:
-    from corecrown.postprocess.plots.style import figure_bytes
-
-    content = figure_bytes(figure, path.suffix.lstrip(".").lower())
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}", "check the folder") from error
-
-
-def _number(value: float | None, form: str = ".3f") -> str:
-    return "-" if value is None else format(value, form)
-
-
-def _with_error(value: float | None, error: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:+.3f} ± {'?' if error is None else format(error, '.3f')}"
-
-
-def _range(low: float | None, high: float | None, form: str = "+.3f") -> str:
-    if low is None and high is None:
-        return "-"
-    return f"{_number(low, form)} to {_number(high, form)}"
-
-
-def _interval(interval: "Interval", form: str = ".3f") -> str:
-    if interval.value is None:
-        return "-"
-    error = interval.standard_error
-    return f"{interval.value:{form}} ± {'?' if error is None else format(error, form)}"

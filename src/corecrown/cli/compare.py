@@ -1,0 +1,73 @@
+"""``corecrown compare``: DFT beside STS."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from corecrown.cli.common import AsJson, Verbose, print_json
+from corecrown.cli.sts_tables import print_parts
+from corecrown.cli.tables import print_comparison
+from corecrown.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["FIGURE_SUFFIXES", "check_figure", "compare", "write_figure"]
+
+FIGURE_SUFFIXES = ("pdf", "svg", "png")
+
+
+def compare(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study (holds study.json).")],
+    experiment: Annotated[
+        str | None, typer.Option(help="Name of a shipped experiment file, or the path of one.")
+    ] = None,
+    gap_uncertainty: Annotated[
+        float | None, typer.Option(help="How far the protocol leaves a gap from its converged value, eV.")
+    ] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw all energy scales (.pdf, .svg or .png).")] = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Set the gaps of a study beside STS: shifts with uncertainties, ledger, and what to keep in mind."""
+    del verbose
+    if gap_uncertainty is not None and not 0 <= gap_uncertainty < 10:
+        raise InputError(f"--gap-uncertainty is {gap_uncertainty}", "give an energy in eV, 0.03 say")
+    check_figure(figure)
+    from corecrown.postprocess.comparison import load_experiment
+    from corecrown.postprocess.study import read_study
+
+    study = read_study(directory)
+    measured = load_experiment(experiment) if experiment else load_experiment()
+    comparison = study.compare(measured, gap_uncertainty)
+    if figure is not None:
+        from corecrown.postprocess.sts.alignment import energy_scales
+        from corecrown.postprocess.sts.figures import alignment_figure
+
+        gaps = {row.cell: row.gap_ev for row in comparison.rows if row.gap_ev is not None}
+        write_figure(alignment_figure(energy_scales(measured, gaps)), figure)
+    if as_json:
+        print_json(comparison)
+        return
+    print_comparison(comparison)
+    print_parts(comparison)
+    if figure is not None:
+        typer.echo(f"written: {figure}")
+
+
+def check_figure(path: Path | None) -> None:
+    """Refuse a figure file of a suffix that is not known, before anything is computed."""
+    if path is not None and path.suffix.lstrip(".").lower() not in FIGURE_SUFFIXES:
+        raise InputError(f"--figure {path}: unknown suffix", f"known: {', '.join('.' + s for s in FIGURE_SUFFIXES)}")
+
+
+def write_figure(figure: "Figure", path: Path) -> None:
+    """Write a figure in the format of its suffix."""
+    from corecrown.postprocess.plots.style import figure_bytes
+
+    content = figure_bytes(figure, path.suffix.lstrip(".").lower())
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}", "check the folder") from error
