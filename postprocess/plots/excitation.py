@@ -1,0 +1,192 @@
+"""Where the charge of an excitation goes, as pictures: shares of groups, cuts through a density, and its shadows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pymatgen.core import Structure
+
+from corecrown.errors import InputError
+from corecrown.postprocess.excitation import owners_of
+from corecrown.postprocess.excitation_cubes import GridDensity
+from corecrown.postprocess.plots.cells import cell_title
+from corecrown.postprocess.plots.style import GREY, PAGE_MM, new_figure, paper_style, species_colour
+from corecrown.postprocess.results import ChargePartition, Excitation
+
+__all__ = ["plot_density_change", "plot_frozen_orbitals", "plot_shares"]
+
+FloatArray = npt.NDArray[np.float64]
+
+AXES = "abc"
+QUANTITIES = {"electron": "electron, frozen", "hole": "hole, frozen", "gained": "gained", "lost": "lost"}
+CUT_DEPTH_ANGSTROM = 1.0
+"""Atoms no farther than this from a cut are drawn on it."""
+
+SATURATED = 99.8
+"""Percentile of |Δρ| that the colours of a picture reach."""
+
+
+def plot_shares(excitations: Mapping[str, Excitation]) -> Figure:
+    """Draw the shares of the groups in electron, hole, and the charge gained and lost.
+
+    Bars are the mean of the schemes, lines their range, open marks what a uniform charge would have there.
+
+    Parameters
+    ----------
+    excitations
+        By the label of the cell; those without partitions are left out.
+    """
+    known = {label: found for label, found in excitations.items() if found.partitions}
+    if not known:
+        raise InputError("excitations: none has its charge shared out", "run the excitation step")
+    with paper_style():
+        figure = new_figure(PAGE_MM, 20 + 34 * len(known))
+        axes = np.atleast_2d(figure.subplots(len(known), len(QUANTITIES), sharey="row", squeeze=False))
+        for row, (label, found) in zip(axes, known.items(), strict=True):
+            for ax, quantity in zip(row, QUANTITIES, strict=True):
+                _draw_shares(ax, found.partitions, quantity)
+            row[0].set_ylabel(f"{cell_title(label)}\nshare")
+            row[0].set_ylim(0, 1)
+        for ax, title in zip(axes[0], QUANTITIES.values(), strict=True):
+            ax.set_title(title)
+    return figure
+
+
+def _draw_shares(ax: Axes, partitions: Sequence[ChargePartition], quantity: str) -> None:
+    tables = [_normalised(getattr(one, quantity)) for one in partitions if getattr(one, quantity)]
+    uniform = [one.volume for one in partitions if one.volume]
+    if not tables:
+        ax.text(0.5, 0.5, "none", transform=ax.transAxes, ha="center", va="center", color=GREY)
+        ax.set_xticks([])
+        return
+    groups = list(tables[0])
+    for place, group in enumerate(groups):
+        shares = [table[group] for table in tables]
+        mean = float(np.mean(shares))
+        ax.bar(place, mean, 0.7, color=species_colour(group), zorder=2)
+        ax.plot([place, place], [min(shares), max(shares)], color="black", linewidth=1, zorder=3)
+        if uniform:
+            volume = float(np.mean([table[group] for table in uniform]))
+            ax.plot([place], [volume], "D", markersize=4, markerfacecolor="white", markeredgecolor="black", zorder=4)
+    ax.set_xticks(range(len(groups)), groups)
+    ax.set_xlim(-0.6, len(groups) - 0.4)
+
+
+def _normalised(shares: Mapping[str, float]) -> dict[str, float]:
+    total = sum(shares.values())
+    return {name: value / total for name, value in shares.items()} if total > 0 else dict(shares)
+
+
+def plot_density_change(difference: GridDensity, structure: Structure, title: str = "") -> Figure:
+    """Draw a density difference: cuts through its strongest gain, above, and its sum along each axis, below.
+
+    Parameters
+    ----------
+    difference
+        Excited less ground, 1/Å³.
+    structure
+        Its atoms; the site property ``group`` colours FA as one.
+    title
+        Above the figure.
+    """
+    centre = np.unravel_index(int(np.argmax(difference.values)), difference.values.shape)
+    with paper_style():
+        figure = new_figure(PAGE_MM, 118)
+        axes = figure.subplots(2, 3, squeeze=False)
+        cuts = [np.take(difference.values, centre[axis], axis=axis) for axis in range(3)]
+        sums = [difference.values.sum(axis=axis) * _step(difference, axis) for axis in range(3)]
+        for row, pictures, unit in ((axes[0], cuts, "e/Å³"), (axes[1], sums, "e/Å²")):
+            limit = max(float(np.percentile(np.abs(picture), SATURATED)) for picture in pictures) or 1.0
+            for axis, (ax, picture) in enumerate(zip(row, pictures, strict=True)):
+                image = _picture(ax, picture, structure, axis, cmap="RdBu_r", vmin=-limit, vmax=limit)
+            bar = figure.colorbar(image, ax=row, shrink=0.9, pad=0.01)
+            bar.set_label(f"Δρ ({unit})")
+        for axis, ax in enumerate(axes[0]):
+            position = centre[axis] * _step(difference, axis)
+            _draw_atoms(ax, structure, axis, position)
+            ax.set_title(f"cut at {AXES[axis]} = {position:.2f} Å")
+        for axis, ax in enumerate(axes[1]):
+            _draw_atoms(ax, structure, axis, None)
+            ax.set_title(f"summed along {AXES[axis]}")
+        if title:
+            figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def plot_frozen_orbitals(orbitals: Mapping[str, GridDensity], structure: Structure, title: str = "") -> Figure:
+    """Draw |ψ|² of orbitals, a row each, summed along each axis.
+
+    Parameters
+    ----------
+    orbitals
+        By name, 1/Å³.
+    structure
+        The atoms.
+    title
+        Above the figure.
+    """
+    if not orbitals:
+        raise InputError("orbitals: there is none to draw", "run the excitation step")
+    with paper_style():
+        figure = new_figure(PAGE_MM, 10 + 54 * len(orbitals))
+        axes = figure.subplots(len(orbitals), 3, squeeze=False)
+        for row, (name, density) in zip(axes, orbitals.items(), strict=True):
+            sums = [density.values.sum(axis=axis) * _step(density, axis) for axis in range(3)]
+            highest = max(float(picture.max()) for picture in sums)
+            for axis, (ax, picture) in enumerate(zip(row, sums, strict=True)):
+                image = _picture(ax, picture, structure, axis, cmap="Greys", vmin=0, vmax=highest)
+                _draw_atoms(ax, structure, axis, None)
+                ax.set_title(f"{name}, summed along {AXES[axis]}")
+            figure.colorbar(image, ax=row, shrink=0.9, pad=0.01).set_label("|ψ|² (1/Å²)")
+        if title:
+            figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def _step(density: GridDensity, axis: int) -> float:
+    lengths: tuple[float, float, float] = density.structure.lattice.abc
+    return lengths[axis] / density.values.shape[axis]
+
+
+def _plane(axis: int) -> tuple[int, int]:
+    across, up = [other for other in range(3) if other != axis]
+    return across, up
+
+
+def _picture(ax: Axes, values: FloatArray, structure: Structure, axis: int, **look: Any) -> Any:
+    """Draw a plane across the other two axes, one cell wide; lengths along the axes, whatever their angle."""
+    across, up = _plane(axis)
+    lengths = structure.lattice.abc
+    image = ax.imshow(
+        values.T, origin="lower", extent=(0, lengths[across], 0, lengths[up]), interpolation="bilinear", **look
+    )
+    ax.set_xlabel(f"{AXES[across]} (Å)")
+    ax.set_ylabel(f"{AXES[up]} (Å)")
+    return image
+
+
+def _draw_atoms(ax: Axes, structure: Structure, axis: int, position: float | None) -> None:
+    """Mark atoms, those of a cut if its position along the axis is given (Å)."""
+    across, up = _plane(axis)
+    lengths = np.array(structure.lattice.abc)
+    owners, _ = owners_of(structure)
+    fractional = structure.frac_coords % 1.0
+    for place, owner in zip(fractional, owners, strict=True):
+        if position is not None:
+            apart = place[axis] - position / lengths[axis]
+            if abs(apart - round(apart)) * lengths[axis] > CUT_DEPTH_ANGSTROM:
+                continue
+        ax.plot(
+            [place[across] * lengths[across]],
+            [place[up] * lengths[up]],
+            "o",
+            markersize=3,
+            markerfacecolor=species_colour(owner),
+            markeredgecolor="white",
+            markeredgewidth=0.4,
+        )
+    ax.set_xlim(0, lengths[across])
+    ax.set_ylim(0, lengths[up])
