@@ -98,6 +98,7 @@ def assemble_cell(
         timings={step.value: steps[step].timing for step in Step if step in steps},
         files=_files(label, steps),
         failed=dict(failed or {}),
+        programs=sorted({f"{step.code} {step.code_version}" for step in steps.values()}),
         notes=said,
     )
 

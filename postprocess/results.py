@@ -297,6 +297,7 @@ class CellResult(Result):
         default_factory=dict, description="bands, dos and so on: path relative to the study folder"
     )
     failed: dict[str, str] = Field(default_factory=dict, description="step to the reason it failed")
+    programs: list[str] = Field(default_factory=list, description="program and version, of all steps")
 
 
 class ComparisonRow(Result):
