@@ -27,6 +27,16 @@ from corecrown.postprocess.plots import (
     plot_pdos_stack,
     plot_shifts,
 )
+from corecrown.postprocess.report_ensembles import ensemble_tables
+from corecrown.postprocess.report_masses import mass_figures, trend_tables
+from corecrown.postprocess.report_sts import (
+    StsFigure,
+    alignment_part,
+    scales_of,
+    sts_figures,
+    sts_remarks,
+    sts_tables,
+)
 from corecrown.postprocess.report_tables import (
     character_table,
     comparison_table,
@@ -42,6 +52,7 @@ from corecrown.postprocess.report_tables import (
 from corecrown.postprocess.report_text import Table, number_text, reference_cell, shift_text
 from corecrown.postprocess.results import CellResult, StudyResult
 from corecrown.postprocess.scene import MOST_ATOMS, build_scene
+from corecrown.postprocess.sts.storage import read_analysis
 from corecrown.postprocess.study import Study
 
 __all__ = ["REPORT_FILE", "ReportFiles", "make_report", "write_report"]
@@ -136,6 +147,7 @@ class _Writer:
         comparison = self._comparison()
         return [
             comparison,
+            self._sts(),
             _Section("levels", "Levels of theory", _present([levels_table(self.cells)]), self._level_figures()),
             _Section("lattice", "Lattice", [lattice_table(self.cells)], self._lattice_figures()),
             _Section(
@@ -145,9 +157,14 @@ class _Writer:
             _Section(
                 "masses",
                 "Effective masses",
-                _present([masses_table(self.cells, spin_orbit=coupled) for coupled in (False, True)]),
+                [
+                    *trend_tables(self.cells),
+                    *_present([masses_table(self.cells, spin_orbit=coupled) for coupled in (False, True)]),
+                ],
+                [picture for one in mass_figures(self.cells) for picture in self._picture(**vars(one))],
             ),
             _Section("excitation", "Excitations", _present([excitation_table(self.cells)])),
+            _Section("ensembles", "Ensembles", ensemble_tables(self.study.result.ensembles)),
             _Section("structures", "Structures", scenes=self._scenes(), text=_SCENE_TEXT),
             _Section(
                 "provenance",
@@ -162,7 +179,10 @@ class _Writer:
         comparison = self.study.result.comparison
         if comparison is None:
             return _Section(
-                "comparison", "Comparison with STS", text=["This study has not been set beside an experiment."]
+                "comparison",
+                "Comparison with STS",
+                text=["This study has not been set beside an experiment."],
+                remarks=[pair.sentence() for pair in self.study.result.same_structures],
             )
         tables = _present([comparison_table(comparison), ledger_table(comparison), split_table(comparison)])
         figures = []
@@ -175,7 +195,28 @@ class _Writer:
                 + (" Bars are the uncertainties of the table." if known else " Uncertainties are not known."),
                 lambda: plot_shifts(comparison),
             )
+        scales = scales_of(self.study.result)
+        if scales:
+            table, figure = alignment_part(scales)
+            tables.append(table)
+            figures = [*figures, *self._undrawn(figure)]
         return _Section("comparison", "Comparison with STS", tables, figures, remarks=list(comparison.flags))
+
+    def _sts(self) -> _Section:
+        section = _Section("sts", "Sweeps of the bias")
+        try:
+            stored = read_analysis(self.study.folder)
+        except CorecrownError as error:
+            self.troubles.append(error.message)
+            return section
+        if stored is not None:
+            section.tables = sts_tables(stored)
+            section.figures = [one for figure in sts_figures(stored, self.study) for one in self._undrawn(figure)]
+            section.remarks = sts_remarks(stored.analysis.result)
+        return section
+
+    def _undrawn(self, figure: StsFigure) -> list[_Picture]:
+        return self._picture(figure.name, figure.caption, figure.draw, wide=figure.wide)
 
     def _level_figures(self) -> list[_Picture]:
         reference = self.cells[0].label

@@ -3,18 +3,26 @@
 import contextlib
 import io
 import warnings
+from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+from ase import units
 from pydantic import BaseModel, ConfigDict, Field
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from corecrown.errors import InputError, RunError
+from corecrown.structures.formamidinium import find_formamidinium, measure_axes, unwrap
 from corecrown.structures.groups import label_groups
 
-__all__ = ["PrerelaxReport", "prerelax"]
+__all__ = ["FORCE_LIMIT", "PrerelaxReport", "prerelax"]
+
+FORCE_LIMIT = 1e-3
+"""Force to stop at, eV/Å. The lattice of these crystals is soft: octahedra tilt while a grows and b shrinks, at little
+cost. At 0.03 eV/Å a relaxation stops wherever it began (a of CsPbBr3 8.26 or 8.35 Å, 20 meV apart); at 0.001 eV/Å five
+starts, one of them with a and b exchanged, end within 0.008 Å and 0.03 meV."""
 
 _RIGHT_ANGLE_TOLERANCE_DEG = 0.5
 _SYMPREC = 1e-3
@@ -33,9 +41,12 @@ class PrerelaxReport(BaseModel):
     fmax_ev_per_angstrom: float = Field(description="largest force that was asked for, eV/Å")
     energy_before_ev: float = Field(description="of the cell, by the potential")
     energy_after_ev: float = Field(description="of the cell, by the potential")
+    largest_force_ev_per_angstrom: float = Field(description="left on an atom at the end, eV/Å")
+    largest_stress_gpa: float = Field(description="left along a, b or c at the end, GPa")
     lattice_before_angstrom: tuple[float, float, float]
     lattice_after_angstrom: tuple[float, float, float]
     largest_displacement_angstrom: float = Field(description="of an atom, fractional positions compared, drift removed")
+    largest_turn_deg: float | None = Field(None, description="of the N-N axis of an FA ion; null without FA")
     symmetry_kept: str = Field(description="space group that was kept; P1 where none was")
 
     def sentence(self) -> str:
@@ -43,17 +54,19 @@ class PrerelaxReport(BaseModel):
         before = " ".join(f"{x:.3f}" for x in self.lattice_before_angstrom)
         after = " ".join(f"{x:.3f}" for x in self.lattice_after_angstrom)
         end = "converged" if self.converged else "NOT converged"
+        turned = "" if self.largest_turn_deg is None else f"; N-N axes turned by up to {self.largest_turn_deg:.1f}°"
         return (
             f"pre-relaxed with {self.model}, axes kept orthogonal, symmetry {self.symmetry_kept} kept: {end} to "
-            f"{self.fmax_ev_per_angstrom} eV/Å in {self.steps} steps; a b c {before} -> {after} Å"
+            f"{self.fmax_ev_per_angstrom:g} eV/Å in {self.steps} steps, {self.largest_stress_gpa:.3f} GPa left; a b c "
+            f"{before} -> {after} Å{turned}"
         )
 
 
 def prerelax(
     structure: Structure,
     *,
-    fmax_ev_per_angstrom: float = 0.03,
-    max_steps: int = 500,
+    fmax_ev_per_angstrom: float = FORCE_LIMIT,
+    max_steps: int = 1000,
     keep_symmetry: bool = True,
 ) -> tuple[Structure, PrerelaxReport]:
     """Relax cell lengths and atoms with CHGNet.
@@ -63,7 +76,8 @@ def prerelax(
     structure
         Cell with orthogonal axes; they stay orthogonal.
     fmax_ev_per_angstrom
-        Largest force on an atom, and on the cell, to stop at, eV/Å.
+        Largest force on an atom to stop at, eV/Å; the stress times the volume of an atom (eV) stops at the same
+        number, about 0.004 GPa for 0.001.
     max_steps
         Steps of the optimiser (BFGS) at most; the report says whether that was enough.
     keep_symmetry
@@ -75,6 +89,11 @@ def prerelax(
         Atoms in their order, with site properties; ``properties["prerelaxed"]`` holds the report.
     PrerelaxReport
         What was done.
+
+    Notes
+    -----
+    One thread of torch computes, whatever the machine has, so that sums are taken in one order and the same cell ends
+    in the same place. FA is free to turn within the symmetry that is kept: ``largest_turn_deg`` says how far it did.
 
     Raises
     ------
@@ -94,7 +113,7 @@ def prerelax(
     from ase.optimize import BFGS
 
     bare = Structure(structure.lattice, structure.species, structure.frac_coords)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    with _one_thread(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         atoms = AseAtomsAdaptor.get_atoms(bare, msonable=False)
         atoms.calc = chgnet_calculator(chgnet_model.load(verbose=False), use_device="cpu")
@@ -104,6 +123,8 @@ def prerelax(
         optimiser = BFGS(FrechetCellFilter(atoms, mask=[1, 1, 1, 0, 0, 0]), logfile=None, maxstep=_LONGEST_STEP)
         converged = bool(optimiser.run(fmax_ev_per_angstrom, max_steps))
         after = float(atoms.get_potential_energy())
+        force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+        stress = float(np.abs(atoms.get_stress()[:3]).max() / units.GPa)
     lengths = tuple(float(x) for x in atoms.cell.lengths())
     fractional = atoms.get_scaled_positions(wrap=False)
     moved = _largest_displacement(structure, fractional, np.array(lengths))
@@ -124,9 +145,12 @@ def prerelax(
         fmax_ev_per_angstrom=fmax_ev_per_angstrom,
         energy_before_ev=before,
         energy_after_ev=after,
+        largest_force_ev_per_angstrom=force,
+        largest_stress_gpa=stress,
         lattice_before_angstrom=structure.lattice.abc,
         lattice_after_angstrom=lengths,
         largest_displacement_angstrom=moved,
+        largest_turn_deg=_largest_turn(structure, relaxed),
         symmetry_kept=_space_group(structure) if keep_symmetry else "P1",
     )
     relaxed.properties = dict(structure.properties or {}) | {"prerelaxed": report.model_dump(mode="json")}
@@ -143,6 +167,28 @@ def _chgnet() -> tuple[Any, Any]:
             f"CHGNet is not installed ({error})", "pip install 'corecrown[mlip]', or leave pre-relaxation out"
         ) from error
     return CHGNet, CHGNetCalculator
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch compute on one thread: the order of a sum, and so its last bits, no longer depend on the machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _largest_turn(before: Structure, after: Structure) -> float | None:
+    """Return the largest angle (degrees) between the N-N axes of an ion before and after, None without ions."""
+    turns = []
+    for ion in find_formamidinium(before):
+        axes = [measure_axes(unwrap(structure, ion)).nn for structure in (before, after)]
+        turns.append(float(np.rad2deg(np.arccos(min(1.0, abs(float(axes[0] @ axes[1])))))))
+    return max(turns, default=None)
 
 
 def _largest_displacement(structure: Structure, fractional: np.ndarray, lengths: np.ndarray) -> float:

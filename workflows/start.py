@@ -10,9 +10,14 @@ from pymatgen.core import Structure
 from corecrown.files import write_whole
 from corecrown.workflows.record import make_key
 
-__all__ = ["prerelax_cell", "stored_start"]
+__all__ = ["PRERELAXED", "prerelax_cell", "start_note", "stored_start"]
 
 START = "start.json"
+PRERELAXED = "pre-relaxed with CHGNet before the first step"
+"""Note of a cell that is pre-relaxed; :func:`start_note` says more once that is done."""
+
+_VERSION = 2
+"""Raised where pre-relaxation changes, so that what it gave before is not taken."""
 
 
 @job
@@ -47,9 +52,21 @@ def stored_start(structure: Structure, folder: Path) -> Structure | None:
     return Structure.from_dict(content["structure"]) if content.get("key") == _key(structure) else None
 
 
+def start_note(folder: Path) -> str | None:
+    """Say what pre-relaxation did to the cell in this folder, None if it did not run there."""
+    from corecrown.structures.prerelax import PrerelaxReport
+
+    try:
+        content = json.loads((folder / START).read_text(encoding="utf-8"))
+        return PrerelaxReport.model_validate(content["report"]).sentence()
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _key(structure: Structure) -> str:
     return make_key(
         {
+            "version": _VERSION,
             "lattice": np.round(structure.lattice.matrix, 8).tolist(),
             "species": [site.specie.symbol for site in structure],
             "positions": np.round(structure.frac_coords % 1.0, 8).tolist(),

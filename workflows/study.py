@@ -23,7 +23,7 @@ from corecrown.workflows.electronic import STEP_NEEDS, CellInfo, ElectronicStruc
 from corecrown.workflows.protocols import Theory
 from corecrown.workflows.record import StepFolder
 from corecrown.workflows.spec import Engine, Prerelax, StudySpec
-from corecrown.workflows.start import prerelax_cell
+from corecrown.workflows.start import PRERELAXED, prerelax_cell, start_note
 
 __all__ = ["StudyInfo", "SubstitutionStudyMaker", "build_cells", "cell_folder", "collect_study", "steps_of"]
 
@@ -101,7 +101,7 @@ def _prepared(cell: Cell, prerelax: Prerelax) -> Cell:
             )
         return replace(cell, structure=structure, notes=(*cell.notes, "started from the relaxed cell that ships"))
     if prerelax is Prerelax.CHGNET:
-        return replace(cell, notes=(*cell.notes, "pre-relaxed with CHGNet before the first step"))
+        return replace(cell, notes=(*cell.notes, PRERELAXED))
     return cell
 
 
@@ -206,12 +206,13 @@ def compare_cells(cells: list[CellResult | None], info: StudyInfo, folder: str |
 
 def finish_study(cells: Sequence[CellResult], info: StudyInfo, folder: Path | None) -> StudyResult:
     """Return the result of a study from its cells, written to ``study.json`` where it has a folder."""
+    cells = [_with_start(cell, folder) for cell in cells]
     result = StudyResult(
         study=info.name,
         engine=info.engine,
         protocol=info.protocol,
         corecrown_version=__version__,
-        cells=list(cells),
+        cells=cells,
         ensembles=summarise_ensembles(cells),
         same_structures=find_same_cells(cells),
     )
@@ -219,6 +220,14 @@ def finish_study(cells: Sequence[CellResult], info: StudyInfo, folder: Path | No
     if folder is not None:
         write_study(result, folder)
     return result
+
+
+def _with_start(cell: CellResult, folder: Path | None) -> CellResult:
+    """Return the cell with what pre-relaxation did in place of the note that it would be done."""
+    said = None if folder is None or PRERELAXED not in cell.notes else start_note(cell_folder(folder, cell.label))
+    if said is None:
+        return cell
+    return cell.model_copy(update={"notes": [said if note == PRERELAXED else note for note in cell.notes]})
 
 
 def _comparison(result: StudyResult, info: StudyInfo) -> Comparison | None:

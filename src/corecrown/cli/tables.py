@@ -1,5 +1,6 @@
 """Tables that more than one command prints."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -7,9 +8,9 @@ import typer
 from corecrown.cli.common import print_table
 
 if TYPE_CHECKING:
-    from corecrown.postprocess.results import Comparison, StudyResult
+    from corecrown.postprocess.results import CellResult, Comparison, EnsembleResult, StudyResult
 
-__all__ = ["print_comparison", "print_study"]
+__all__ = ["print_comparison", "print_ensembles", "print_masses", "print_study"]
 
 
 def print_study(result: "StudyResult") -> None:
@@ -28,8 +29,39 @@ def print_study(result: "StudyResult") -> None:
     ]
     title = f"{result.study} ({result.engine}, protocol {result.protocol})"
     print_table(title, ("cell", "formula", "a / Å", "b / Å", "c / Å", "gap / eV", "failed"), rows)
+    print_masses(result.cells)
+    print_ensembles(result.ensembles)
     if result.comparison is not None:
         print_comparison(result.comparison)
+    else:
+        for pair in result.same_structures:
+            typer.echo(f"  ! {pair.sentence()}")
+
+
+def print_masses(cells: "Sequence[CellResult]") -> None:
+    """Print the masses of cells with the way they change, where there are any, and why others are missing."""
+    if not any(cell.masses or cell.masses_spin_orbit for cell in cells):
+        return
+    from corecrown.postprocess.report_masses import refusals, trend_tables
+
+    for table in trend_tables(cells):
+        print_table(table.caption.split(", and")[0], table.header, table.rows)
+    for line in refusals(cells):
+        typer.echo(f"  ! {line}")
+
+
+def print_ensembles(ensembles: "Sequence[EnsembleResult]") -> None:
+    """Print mean and spread of every result of each ensemble."""
+    from corecrown.postprocess.report_ensembles import ensemble_tables
+
+    for ensemble, table in zip(ensembles, ensemble_tables(ensembles), strict=True):
+        print_table(
+            f"{ensemble.label}: mean and spread over {len(ensemble.members)} cells",
+            ("result", "cells", "mean", "spread", "smallest", "largest"),
+            table.rows,
+        )
+        for note in ensemble.notes:
+            typer.echo(f"  ! {note}")
 
 
 def print_comparison(comparison: "Comparison") -> None:
