@@ -24,6 +24,9 @@ SAME_ANGSTROM = 0.15
 _MOST_ATOMS = 400
 """Larger cells are not compared: it would take minutes."""
 
+_MOST_CELLS = 200
+"""Cells of larger studies are not compared: pairs grow with the square of their number."""
+
 _FIRST_LOOK = 4.0
 """A translation that leaves an atom further than this many times the tolerance from its like is given up."""
 
@@ -32,13 +35,15 @@ def find_same_cells(cells: Sequence[CellResult]) -> list[SameStructure]:
     """Find cells of a study that ended as one structure.
 
     Cells made from others (``made_from``) are left out, since they are alike on purpose, and so are cells of more than
-    400 atoms, since comparing them would take minutes.
+    400 atoms, since comparing them would take minutes; nothing is compared in studies of more than 200 cells.
 
     Parameters
     ----------
     cells
         Cells of a study, relaxed where they were relaxed.
     """
+    if len(cells) > _MOST_CELLS:
+        return []
     structures = {cell.label: Structure.from_dict(cell.structure) for cell in cells if not cell.made_from}
     return find_same_structures(
         {label: structure for label, structure in structures.items() if len(structure) <= _MOST_ATOMS}

@@ -40,6 +40,7 @@ __all__ = [
     "remote_submissions",
     "stale_locks",
     "submit_study",
+    "write_submission",
 ]
 
 CLUSTER, SUBMISSION, WORKER = "cluster", "submission.json", "worker.json"
@@ -125,7 +126,7 @@ def submit_study(
         write_manifest(folder, spec, cells, steps)
         waiting = _cells_to_submit(folder, again)
         planned = plan_submission(spec, folder, scheduler, cells, settings, waiting)
-        _write(planned, spec, cells)
+        write_submission(planned, spec, cells)
         return _submit(planned)
 
 
@@ -253,7 +254,7 @@ def families(cells: Sequence[Cell], chosen: Collection[str], cells_per_job: int)
     return [[label for labels in group for label in labels] for group in joined]
 
 
-def _write(planned: Submission, spec: StudySpec, cells: Sequence[Cell]) -> None:
+def write_submission(planned: Submission, spec: StudySpec, cells: Sequence[Cell]) -> None:
     """Write all that the jobs need; nothing of an earlier submission is touched."""
     try:
         (planned.folder / "tasks").mkdir(parents=True)

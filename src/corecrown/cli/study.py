@@ -19,6 +19,9 @@ CellLabels = Annotated[list[str] | None, typer.Option("--cell", help="Only this 
 ProtocolName = Annotated[str | None, typer.Option("--protocol", help="demo, fast, balanced or precise.")]
 EngineName = Annotated[str | None, typer.Option("--engine", help="espresso or vasp.")]
 
+MOST_CELLS_OF_A_REPORT = 200
+"""A report of more cells takes minutes and is made on request."""
+
 study = typer.Typer(help="Plan, run and follow a study.", no_args_is_help=True)
 
 
@@ -170,9 +173,10 @@ def _show(result: "StudyResult", folder: Path, as_json: bool) -> None:
     from corecrown.postprocess.report import write_report
     from corecrown.postprocess.study import read_study
 
-    report = write_report(read_study(folder))
+    many = len(result.cells) > MOST_CELLS_OF_A_REPORT
+    report = None if many else write_report(read_study(folder))
     if as_json:
         print_json(result)
         return
     print_study(result)
-    typer.echo(f"report: {report}")
+    typer.echo(f"no report of {len(result.cells)} cells; corecrown report {folder}" if many else f"report: {report}")
