@@ -147,8 +147,7 @@ def plot_frozen_orbitals(orbitals: Mapping[str, GridDensity], structure: Structu
 
 
 def _step(density: GridDensity, axis: int) -> float:
-    lengths: tuple[float, float, float] = density.structure.lattice.abc
-    return lengths[axis] / density.values.shape[axis]
+    return float(density.structure.lattice.abc[axis]) / int(density.values.shape[axis])
 
 
 def _plane(axis: int) -> tuple[int, int]:
