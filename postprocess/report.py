@@ -29,6 +29,7 @@ from corecrown.postprocess.plots import (
 )
 from corecrown.postprocess.report_ensembles import ensemble_tables
 from corecrown.postprocess.report_masses import mass_figures, trend_tables
+from corecrown.postprocess.report_paper import paper_table, programs_text
 from corecrown.postprocess.report_sts import (
     StsFigure,
     alignment_part,
@@ -148,6 +149,7 @@ class _Writer:
         return [
             comparison,
             self._sts(),
+            _Section("paper", "Beside the source study", _present([paper_table(self.study)])),
             _Section("levels", "Levels of theory", _present([levels_table(self.cells)]), self._level_figures()),
             _Section("lattice", "Lattice", [lattice_table(self.cells)], self._lattice_figures()),
             _Section(
@@ -170,7 +172,7 @@ class _Writer:
                 "provenance",
                 "Settings and provenance",
                 provenance_tables(self.study.result),
-                text=[_facts(self.study.result)],
+                text=[_facts(self.study.result), programs_text(self.study)],
                 listed=_cell_notes(self.study.result),
             ),
         ]

@@ -94,6 +94,12 @@ def bare_cell(label, structure, **fields):
     )  # fmt: skip
 
 
+FIGURES = {
+    "electronic-structure", "gap-shifts", "level-shifts", "lattice", "energy-scales",
+    "masses", "electron-mass-in-plane", "hole-mass-in-plane",
+}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
@@ -115,11 +121,7 @@ def test_report_and_figures_are_written(whole):
     folder, written = whole
     assert written.report == folder / "report.html"
     names = {path.name for path in written.figures}
-    assert names == {
-        f"{name}.{suffix}"
-        for name in ("electronic-structure", "gap-shifts", "level-shifts", "lattice")
-        for suffix in ("pdf", "png")
-    }
+    assert names == {f"{name}.{suffix}" for name in FIGURES for suffix in ("pdf", "png")}
     assert {path.name for path in (folder / "figures").iterdir()} == names
     assert written.troubles == []
     assert written.report.stat().st_size < 2_500_000
@@ -334,7 +336,7 @@ def test_command_prints_what_it_wrote(whole):
     assert result.exit_code == 0
     printed = json.loads(result.stdout)
     assert printed["report"] == str(whole[0] / "report.html")
-    assert len(printed["figures"]) == 8
+    assert len(printed["figures"]) == 2 * len(FIGURES)
 
 
 PROBE = """
