@@ -3,6 +3,7 @@
 Pages are those of ``docs/``, the notebooks as text, and the reference, which is made from the code.
 """
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -13,6 +14,9 @@ from sphinx.cmd.build import build_main
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 SOURCE, SITE = ROOT / "build" / "docs", ROOT / "build" / "site"
+
+OUTSIDE = re.compile(r"(?<!!)\[([^\]]+)\]\((?:\.\./)+((?!reference/)[^)#]+?)(?:#[^)]*)?\)")
+"""Links to files of the repository that are no pages: their path is shown instead."""
 
 ORDER = {
     "Start": ["install", "tutorial", "howto", "gallery"],
@@ -41,7 +45,7 @@ def main() -> int:
     pages["index.md"] += navigation({path.removesuffix(".md") for path in pages})
     for path, text in pages.items():
         (SOURCE / path).parent.mkdir(parents=True, exist_ok=True)
-        (SOURCE / path).write_text(text, encoding="utf-8")
+        (SOURCE / path).write_text(OUTSIDE.sub(r"\1 (`\2`)", text), encoding="utf-8")
     shutil.copytree(DOCS / "images", SOURCE / "images")
     return int(build_main(["-q", "-W", "--keep-going", "-b", "html", "-c", str(DOCS), str(SOURCE), str(SITE)]))
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
+from corecrown.postprocess.excitation_shares import fa_share
 from corecrown.postprocess.paper import REFERENCE, Basis, Claim, Verdict
 from corecrown.postprocess.results import CellResult, Excitation, Masses, MassTensor, ShiftSplit
 from corecrown.postprocess.shifts import level_text, split_shifts
@@ -14,6 +15,7 @@ MINOR = 0.05
 """Largest share of an edge state that counts as minor, and largest change that counts as unchanged."""
 TRACE = 0.01
 """Share of an edge state below which an orbital is not in it."""
+UNDECIDED = Verdict.UNDECIDED
 MASS_STEP = 0.05
 """Relative change of a mass below which nothing is said: a tensor counts as converged within 5 %."""
 ELONGATED = 0.001
@@ -124,7 +126,9 @@ def lead_claim(basis: Basis) -> Claim:
         return _filled(claim, Verdict.NOT_COMPUTED, [], "needs the step pdos")
     most = {orbital: max(shares.get(f"Pb-{orbital}", 0.0) for shares in characters) for orbital in "spd"}
     agrees = most["p"] > TRACE and most["d"] > TRACE and most["s"] < MINOR
-    why = "s is antibonding with Br p at the valence edge" if most["s"] >= MINOR else "s is minor"
+    absent = [orbital for orbital in "spd" if most[orbital] <= TRACE]
+    why = f"the valence edge has s ({most['s']:.2f})" if most["s"] >= MINOR else "s is minor"
+    why += f"; {', '.join(absent)} is in no edge" if absent else ""
     ours = [f"at most {', '.join(f'{orbital} {share:.4f}' for orbital, share in most.items())} of an edge"]
     return _filled(claim, Verdict.AGREES if agrees else Verdict.DISAGREES, ours, why)
 
@@ -231,35 +235,44 @@ def charge_claim(basis: Basis) -> Claim:
         "Share of FA in the excited charge",
         "Fig. S23 (not available), main text",
         "preferentially on FA, so that the Pb-Br lattice is spared",
-        "agrees where FA has more of the charge that a relaxed excited density gains than the Pb-Br framework has; "
-        "the frozen electron orbital stands in where no relaxed density was shared out",
+        "agrees where FA has more of the frozen electron and of the charge gained than its share of the volume, in "
+        "every scheme that divides space (of the atoms, where none does); disagrees where it has less of both",
     )
-    ours, verdicts = [], []
+    ours, verdicts, said = [], [], []
     for cell in basis.result.cells:
         for found in cell.excitation if cell.fa_fraction else ():
-            shares = _gained(found)
-            if found.kind != "neutral" or shares is None:
+            compared = {name: _against_uniform(cell, found, name) for name in ("electron", "gained")}
+            known = {name: pair for name, pair in compared.items() if pair is not None}
+            if found.kind != "neutral" or not known:
                 continue
-            fa, framework = shares.get("FA", 0.0), shares.get("Pb-Br", 0.0)
-            orbital = (found.electron_by_group or {}).get("FA")
-            frozen = f", frozen electron {orbital:.1%}" if orbital is not None else ""
-            ours.append(
-                f"{cell.label}: FA {fa:.1%}, Pb-Br {framework:.1%}{frozen}, FA's share of atoms {_atoms(cell):.1%}"
-            )
-            verdicts.append(Verdict.AGREES if fa > framework else Verdict.DISAGREES)
+            shown = ", ".join(f"{name} {share:.1%} on FA" for name, (share, _) in known.items())
+            gained = found.gained_by_group or {}
+            framework = f", gained on Pb-Br {gained['Pb-Br'] / sum(gained.values()):.1%}" if gained.get("Pb-Br") else ""
+            ours.append(f"{cell.label}: {shown}{framework}, FA's share of atoms {_atoms(cell):.1%}")
+            verdicts.append(_preference([word for _, word in known.values()]) if found.occupations_kept else UNDECIDED)
+            said += [found.statement] if found.statement else []
     if not verdicts:
         return _filled(claim, Verdict.NOT_COMPUTED, [], "needs the step excitation of cells with FA")
-    return _filled(
-        claim, _joined(verdicts), ours, f"FA has more than Pb-Br in {verdicts.count(Verdict.AGREES)} of {len(verdicts)}"
-    )
+    why = f"FA has more than its share in {verdicts.count(Verdict.AGREES)} of {len(verdicts)} excitations"
+    return _filled(claim, _joined(verdicts), ours, why).model_copy(update={"notes": list(dict.fromkeys(said))})
 
 
-def _gained(found: Excitation) -> dict[str, float] | None:
-    """Return the shares of the charge gained, or of the frozen electron orbital."""
-    if found.gained_by_group:
-        total = sum(found.gained_by_group.values())
-        return {name: value / total for name, value in found.gained_by_group.items()} if total > 0 else None
-    return found.electron_by_group
+def _against_uniform(cell: CellResult, found: Excitation, quantity: str) -> tuple[float, str] | None:
+    """Return the share of FA and ``more``, ``less`` or ``undecided`` against a uniform charge."""
+    told = fa_share(found, quantity)
+    groups = found.gained_by_group if quantity == "gained" else found.electron_by_group
+    if told is not None:
+        return (told.low + told.high) / 2, told.verdict
+    if not groups or sum(groups.values()) <= 0:
+        return None
+    share, uniform = groups.get("FA", 0.0) / sum(groups.values()), _atoms(cell)
+    return share, "more" if share > uniform * (1 + MINOR) else "less" if share < uniform * (1 - MINOR) else "undecided"
+
+
+def _preference(words: Sequence[str]) -> Verdict:
+    if set(words) == {"more"}:
+        return Verdict.AGREES
+    return Verdict.DISAGREES if set(words) == {"less"} else UNDECIDED
 
 
 def _atoms(cell: CellResult) -> float:

@@ -4,8 +4,8 @@
 
 Shipped: ``study.json``, ``study.yaml``, bands, densities of states and density differences (compressed), the cells as
 CIF, the inputs of the programs, ``provenance.json`` (versions, keys, costs, commands, what is missing),
-``SHA256SUMS`` and a ``README.md`` made from them. Left behind: densities, wavefunctions, XML and outputs of the
-programs. Any subset of cells and steps will do: what is missing is named.
+``SHA256SUMS`` and a ``README.md`` made from them. Left behind: densities, orbitals, wavefunctions, XML and outputs of
+the programs. Any subset of cells and steps will do: what is missing is named.
 """
 
 import argparse
@@ -31,6 +31,8 @@ from corecrown.resources import input_folder, read_yaml
 
 ARRAYS = (".json", ".npz", ".csv", ".cube", ".xsf")
 PACKED = (".gz", ".npz")
+BULKY = ("density", "orbital")
+"""What names of files begin with that are left behind; differences of densities are shipped."""
 MADE_BY = "Made by `python scripts/ship_results.py` from a finished study; not edited by hand."
 PROGRAM_INPUTS = ("*.in", "INCAR", "KPOINTS", "POSCAR")
 PACKAGES = ("ase", "atomate2", "custodian", "jobflow", "numpy", "pymatgen", "scipy", "spglib")
@@ -134,7 +136,7 @@ def _copy_arrays(cell: CellResult, folder: Path, draft: Path, leave_out: frozens
     moved = {}
     for name, relative in cell.files.items():
         source, suffixes = folder / relative, PurePosixPath(relative).suffixes
-        if name in leave_out or not set(suffixes) & set(ARRAYS) or not source.is_file():
+        if name in leave_out or name.startswith(BULKY) or not set(suffixes) & set(ARRAYS) or not source.is_file():
             continue
         parts = [part for part in PurePosixPath(relative).parts if not part.startswith("attempt-")]
         place = PurePosixPath(

@@ -1,0 +1,26 @@
+from corecrown.postprocess.reference import read_reference
+from corecrown.postprocess.report_paper import paper_table, programs_text
+from corecrown.postprocess.study import Study
+
+
+def without_reference(study):
+    cells = [cell for cell in study.cells if cell.label != "fa000"]
+    return Study(result=study.result.model_copy(update={"cells": cells}), folder=study.folder)
+
+
+def test_claims_with_numbers_are_rows_and_the_others_are_named():
+    table = paper_table(read_reference("demo"))
+    assert all(len(row) == len(table.header) for row in table.rows)
+    assert "not computed" not in {row[3] for row in table.rows}
+    assert any("excited charge" in note for note in table.notes)
+
+
+def test_without_the_reference_cell_there_is_no_table():
+    assert paper_table(without_reference(read_reference("demo"))) is None
+
+
+def test_programs_are_named_with_their_versions(tmp_path):
+    study = read_reference("demo")
+    assert "Quantum ESPRESSO 6.7" in programs_text(study)
+    elsewhere = Study(result=study.result, folder=tmp_path)
+    assert "not recorded" in programs_text(elsewhere)
