@@ -12,7 +12,15 @@ from corecrown.postprocess.plots.excitation import plot_density_change, plot_fro
 from corecrown.postprocess.report_text import NOTHING, Table, number_text
 from corecrown.postprocess.results import CellResult, ChargePartition, Excitation
 
-__all__ = ["EXCITATION_TEXT", "density_figures", "excitation_statements", "partition_table", "shares_figure"]
+__all__ = [
+    "CAPTIONS",
+    "EXCITATION_TEXT",
+    "SHARES_CAPTION",
+    "density_figures",
+    "excitation_statements",
+    "partition_table",
+    "shares_figure",
+]
 
 EXCITATION_TEXT = (
     "What a semilocal functional can and cannot tell: it spreads charge too far, so that it may miss charge that "
@@ -21,6 +29,17 @@ EXCITATION_TEXT = (
 )
 
 _PREFIX = "excitation_"
+
+SHARES_CAPTION = (
+    "Shares of the groups in the orbitals of electron and hole (frozen, of the ground state) and in the charge gained "
+    "and lost by the relaxed density. Bars: mean of the schemes; lines: their range; diamonds: share of the volume, "
+    "which a uniform charge would have."
+)
+CAPTIONS = {
+    "density-change": "Density of the excited state less that of the ground state: cuts through the strongest gain, "
+    "above, and its sum along each axis, below. Red gains, blue loses; points are atoms, FA in one colour.",
+    "orbitals": "|ψ|² of the emptied and the filled orbital of the ground state, summed along each axis.",
+}
 
 
 def partition_table(cells: Sequence[CellResult]) -> Table | None:
