@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,14 @@ from corecrown.postprocess.plots import (
     plot_shifts,
 )
 from corecrown.postprocess.report_ensembles import ensemble_tables
+from corecrown.postprocess.report_excitation import (
+    CAPTIONS,
+    SHARES_CAPTION,
+    density_figures,
+    excitation_statements,
+    partition_table,
+    shares_figure,
+)
 from corecrown.postprocess.report_masses import mass_figures, trend_tables
 from corecrown.postprocess.report_paper import paper_table, programs_text
 from corecrown.postprocess.report_sts import (
@@ -165,7 +174,13 @@ class _Writer:
                 ],
                 [picture for one in mass_figures(self.cells) for picture in self._picture(**vars(one))],
             ),
-            _Section("excitation", "Excitations", _present([excitation_table(self.cells)])),
+            _Section(
+                "excitation",
+                "Excitations",
+                _present([excitation_table(self.cells), partition_table(self.cells)]),
+                self._excitation_figures(),
+                text=excitation_statements(self.cells),
+            ),
             _Section("ensembles", "Ensembles", ensemble_tables(self.study.result.ensembles)),
             _Section("structures", "Structures", scenes=self._scenes(), text=_SCENE_TEXT),
             _Section(
@@ -279,6 +294,21 @@ class _Writer:
             return self._picture("pdos", f"{of_dos}{level}", lambda: plot_pdos_stack(panels, note=note))
         return []
 
+    def _excitation_figures(self) -> list[_Picture]:
+        if not any(found.partitions for cell in self.cells for found in cell.excitation):
+            return []
+        pictures = self._picture("excitation-shares", SHARES_CAPTION, lambda: shares_figure(self.cells), wide=True)
+        for cell in self.cells:
+            try:
+                figures = density_figures(cell, self.study.folder)
+            except CorecrownError as error:
+                self.troubles.append(error.message)
+                continue
+            for name, figure in figures.items():
+                caption = f"{cell_title(cell.label)}. {CAPTIONS[name]}"
+                pictures += self._picture(f"{name}-{cell.label}", caption, partial(_same, figure), wide=True)
+        return pictures
+
     def _load(self, cell: CellResult, name: str, read: Callable[[str], Any]) -> Any:
         if name not in cell.files:
             return None
@@ -390,6 +420,10 @@ def _cell_notes(result: StudyResult) -> list[str]:
 
 def _levels_with_gap(cell: CellResult) -> set[tuple[str, bool]]:
     return {(level.functional, level.spin_orbit) for level in cell.levels if level.gap_ev is not None}
+
+
+def _same(figure: Figure) -> Figure:
+    return figure
 
 
 def _common_level(cells: Sequence[CellResult]) -> str | None:
