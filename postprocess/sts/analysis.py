@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corecrown.errors import InputError
+from corecrown.postprocess.sts.edges import EdgeOptions
 from corecrown.postprocess.sts.groups import GroupSpectra, analyse_group
 from corecrown.postprocess.sts.mixture import LineShape
 from corecrown.postprocess.sts.model import SweepSet
@@ -92,7 +93,7 @@ def analyse_groups(groups: Mapping[str, SweepSet], options: StsOptions | None = 
                     groups[name].sweeps,
                     options.method,
                     spectrum.edge_options,
-                    options.bandwidth_v,
+                    EdgeOptions(options.sweep_prominence, 0.0, options.sweep_bandwidth_v),
                     options.derivative,
                     n_resamples=min(options.n_resamples, STABILITY_RESAMPLES),
                     seed=options.seed,

@@ -228,7 +228,7 @@ def overlay_figure(
         ax.set_ylim(0, 1.15)
         ax.set_xlabel("Sample bias (V)")
         ax.set_ylabel("dI/dV (normalised)")
-        error = "" if fit.scissor_error_ev is None else f" ± {fit.scissor_error_ev:.2f}"
+        error = "" if fit.scissor_error_ev is None else f" ± {fit.scissor_error_ev:.3f}"
         origin = SYNTHETIC if spectrum.synthetic else "STS"
         ax.set_title(
             f"valence edge {_volts(fit.shift_ev)} eV, scissor {_volts(fit.scissor_ev)}{error} eV",

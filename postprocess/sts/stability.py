@@ -1,6 +1,8 @@
 """What repeated sweeps of one platelet do to it: gap, and states in the gap of the first sweep."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,17 +11,27 @@ from corecrown.errors import InputError
 from corecrown.postprocess.sts.edges import EdgeOptions, find_edges
 from corecrown.postprocess.sts.model import Sweep
 from corecrown.postprocess.sts.results import StabilityPoint
-from corecrown.postprocess.sts.spectra import DerivativeKind, differentiate, stack_sweeps
+from corecrown.postprocess.sts.spectra import (
+    DerivativeKind,
+    current_noise,
+    derivative_noise,
+    differentiate,
+    stack_sweeps,
+)
 from corecrown.postprocess.sts.traps import window_integral
 
 __all__ = ["stability"]
+
+FEW_PLATELETS = 10
+ROUNDING = 1e-9
+"""Noise of sweeps without noise, as a part of the largest dI/dV."""
 
 
 def stability(
     sweeps: Sequence[Sweep],
     method: str,
-    options: EdgeOptions,
-    bandwidth_v: float,
+    averaged: EdgeOptions,
+    single: EdgeOptions,
     kind: DerivativeKind = DerivativeKind.SAVITZKY_GOLAY,
     *,
     n_resamples: int = 200,
@@ -34,8 +46,11 @@ def stability(
     ----------
     sweeps
         Of one platelet or a group.
-    method, options
+    method
         How edges are found.
+    averaged, single
+        Prominence and bandwidth for averages, and for fewer than ten platelets, whose spectra are noisier. The noise is
+        that of the sweeps themselves.
     n_resamples, seed
         Of platelets, for standard errors; one platelet has none.
 
@@ -56,6 +71,8 @@ def stability(
     except InputError:
         return []
     platelets = sorted({sweep.platelet for sweep in stack.sweeps})
+    chosen = averaged if len(platelets) >= FEW_PLATELETS else single
+    bandwidth_v = chosen.bandwidth_v
     # (number, platelet, bias): the mean of the sweeps that a platelet has of a number
     spectra = np.full((len(numbers), len(platelets), len(stack.bias_v)), np.nan)
     for i, number in enumerate(numbers):
@@ -67,6 +84,9 @@ def stability(
     n_platelets = spectra.shape[1]
     if not n_platelets:
         return []
+    noise = derivative_noise(stack.bias_v, float(np.median(current_noise(stack.current_a))), bandwidth_v)
+    rounding = ROUNDING * float(np.abs(spectra).max())
+    options = replace(chosen, noise=max(float(noise) / math.sqrt(n_platelets), rounding))
     gaps, inside = _follow(stack.bias_v, spectra.mean(axis=1), method, options)
     errors: list[tuple[float | None, float | None]] = [(None, None)] * len(numbers)
     reason = "one platelet: how platelets differ is not known" if n_platelets == 1 else None

@@ -14,6 +14,7 @@ from corecrown.postprocess.sts.traps import Normalisation, change_map, percent_c
 
 BIAS = np.linspace(-2, 2, 401)
 OPTIONS = EdgeOptions(bandwidth_v=0.05)
+SINGLE = EdgeOptions(0.2, 0.0, 0.1)
 
 
 @given(st.floats(-1.9, 0), st.floats(0.05, 1.9))
@@ -71,7 +72,7 @@ def test_repeated_sweeps_of_an_ageing_core_and_a_stable_crown():
     """The generator's core closes its gap by 0.15 eV a sweep and its traps grow by half; the crown hardly changes."""
     series = {
         name: stability(
-            generate(site, 12, seed=4, sweeps_per_platelet=3, noise_factor=0.3), "first-peak", OPTIONS, 0.05
+            generate(site, 12, seed=4, sweeps_per_platelet=3, noise_factor=0.3), "first-peak", OPTIONS, SINGLE
         )
         for name, site in (("core", CORE), ("crown", CORE_CROWN))
     }
@@ -82,12 +83,24 @@ def test_repeated_sweeps_of_an_ageing_core_and_a_stable_crown():
     assert series["crown"][2].relative_dos < 1.2
     assert abs(series["crown"][2].gap_ev - series["crown"][0].gap_ev) < 0.03
     assert all(point.n_platelets == 12 for point in series["core"])
+    assert all(0 < point.gap_error_ev < 0.03 and point.reason is None for point in series["core"][:2])
+    assert series["core"][2].gap_error_ev > 0, "grown traps take the place of an edge in some resamples"
+    assert series["core"][0].relative_dos_error == 0
+    assert series["core"][2].relative_dos_error > 0
+
+
+def test_one_platelet_is_followed_as_a_noisy_spectrum_and_has_no_errors():
+    """At the noise of single sweeps the bandwidth of averages would take ripples for edges: gaps of some 0.5 eV."""
+    points = stability(generate(CORE, 1, seed=1, sweeps_per_platelet=5), "first-peak", OPTIONS, SINGLE)
+    for point, before in zip(points[1:], points, strict=False):
+        assert before.gap_ev - point.gap_ev == pytest.approx(0.15, abs=0.05)
+    assert all(point.gap_error_ev is None and "one platelet" in point.reason for point in points)
 
 
 def test_no_repeats_no_stability():
-    assert stability(generate(CORE, 4, seed=1, points=101), "first-peak", OPTIONS, 0.1) == []
+    assert stability(generate(CORE, 4, seed=1, points=101), "first-peak", OPTIONS, SINGLE) == []
     flat = make_sweeps(BIAS, 1e-10 * BIAS, Labels(platelet="a", number=1))
     flat += make_sweeps(BIAS, 1e-10 * BIAS, Labels(platelet="a", number=2))
-    points = stability(flat, "first-peak", EdgeOptions(noise=1e-12), 0.05)
+    points = stability(flat, "first-peak", OPTIONS, SINGLE)
     assert [point.gap_ev for point in points] == [None, None]
     assert [point.in_gap_dos for point in points] == [None, None]

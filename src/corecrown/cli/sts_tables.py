@@ -18,17 +18,17 @@ __all__ = ["print_analysis", "print_overlays", "print_parts"]
 def print_analysis(result: "StsResult") -> None:
     """Print edges, second sets, shifts, states in the gap, stability, and what to keep in mind."""
     print_table(
-        "Edges of averaged spectra",
+        "Edges of averaged spectra (V, gaps and width in eV)",
         [
             "group",
-            "platelets",
-            "VBM (V)",
-            "CBM (V)",
-            "gap (eV)",
-            "onset gap (eV)",
+            "n",
+            "VBM",
+            "CBM",
+            "gap",
+            "onset gap",
             "by sweep (n)",
-            "width (eV)",
-            "traps (V)",
+            "width",
+            "traps",
         ],
         [_edge_row(name, group) for name, group in result.groups.items()],
         caption="±: standard error by resampling platelets; width: of a line, does not bound a shift between centres",
