@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+TABLE_ROW = "cluster failure"
+"""Name of the property that docs/make_cluster_failures.py collects from the tests."""
+
 CONF = """ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root

@@ -12,7 +12,17 @@ from pathlib import Path
 
 import pytest
 import yaml
-from small_cluster import CORECROWN, Slurm, attempts, corecrown, free_port, missing_slurm, states, write_study
+from small_cluster import (
+    CORECROWN,
+    TABLE_ROW,
+    Slurm,
+    attempts,
+    corecrown,
+    free_port,
+    missing_slurm,
+    states,
+    write_study,
+)
 
 from corecrown.errors import InputError, RunError
 from corecrown.settings import get_settings
@@ -69,6 +79,11 @@ def result(folder, label="si", step="scf"):
     return json.loads((folder / "cells" / label / step / "result.json").read_text())
 
 
+def said_of(text):
+    """First line of an error, without the folders of the test."""
+    return re.sub(r"/\S+/", "", text.removeprefix("corecrown: ").splitlines()[0])
+
+
 def until(is_so, within=120):
     deadline = time.monotonic() + within
     while not is_so():
@@ -82,7 +97,7 @@ def iterations(folder):
     return outputs[-1].read_text(errors="replace").count("iteration #") if outputs else 0
 
 
-def test_an_array_of_cells_one_of_which_fails_submitted_twice_at_once(slurm, settings, tmp_path):
+def test_an_array_of_cells_one_of_which_fails_submitted_twice_at_once(slurm, settings, tmp_path, record_property):
     study, folder = write_study(tmp_path / "in", ("si", "si2", "bad")), tmp_path / "out"
     bad = (tmp_path / "in" / "bad.vasp").read_text().replace("Si", "Xe")
     (tmp_path / "in" / "bad.vasp").write_text(bad)
@@ -103,11 +118,16 @@ def test_an_array_of_cells_one_of_which_fails_submitted_twice_at_once(slurm, set
     cells = {cell["label"]: cell for cell in json.loads(collected.stdout)["cells"]}
     assert cells["si"]["edges"]["gap_ev"] == pytest.approx(0.6, abs=0.2)
     assert "Xe" in cells["bad"]["failed"]["scf"]
+    record_property(
+        TABLE_ROW, ["two submits of one study at once", "two processes", f"one submits; the other: {said_of(refusal)}"]
+    )
+    told = f"that cell failed, the others done, not submitted again: {cells['bad']['failed']['scf'].split(' (')[0]}"
+    record_property(TABLE_ROW, ["a job raises", "an element without pseudopotential", told])
     with pytest.raises(InputError, match="every cell is finished"):
         submit(write_study(tmp_path / "in2", ("si", "si2")), folder)
 
 
-def test_scancel_of_a_waiting_and_of_a_running_job(slurm, settings, tmp_path):
+def test_scancel_of_a_waiting_and_of_a_running_job(slurm, settings, tmp_path, record_property):
     study, folder = write_study(tmp_path / "in", scf=LONG), tmp_path / "out"
     slurm.ask("scontrol", "update", "partitionname=debug", "state=down")
     submit(study, folder)
@@ -119,18 +139,30 @@ def test_scancel_of_a_waiting_and_of_a_running_job(slurm, settings, tmp_path):
     slurm.until_empty()
     slurm.ask("scontrol", "update", "partitionname=debug", "state=up")
     assert states(folder) == {"si": {"scf": "waiting"}}
+    record_property(
+        TABLE_ROW, ["scancel of a waiting job", "partition down", "status: queued, then waiting; submit again"]
+    )
 
     submit(study, folder)
     until(lambda: iterations(folder) >= 3)
     assert states(folder) == {"si": {"scf": "running"}}
     slurm.ask("scancel", slurm.jobs()[0].split()[0])
     slurm.until_empty()
-    assert states(folder)["si"]["scf"] in {"waiting", "failed"}
+    after = states(folder)["si"]["scf"]
+    assert after in {"waiting", "failed"}
+    record_property(
+        TABLE_ROW,
+        [
+            "scancel of a running job",
+            "in the middle of an scf",
+            f"status: {after}; not submitted again by itself; submit again goes on in a fresh attempt",
+        ],
+    )
     assert not (folder / "cells/si/scf/result.json").exists()
     assert not slurm.jobs(), "what was cancelled is not submitted again by itself"
 
 
-def test_a_killed_runner_and_a_walltime_that_ends_in_the_middle_of_an_scf(slurm, settings, tmp_path):
+def test_a_killed_runner_and_a_walltime_that_ends_in_the_middle_of_an_scf(slurm, settings, tmp_path, record_property):
     study, folder = write_study(tmp_path / "in", scf=LONG), tmp_path / "out"
     submit(study, folder)
     until(lambda: list(folder.glob("cells/si/scf/attempt-*/attempt.json")))
@@ -159,6 +191,23 @@ def test_a_killed_runner_and_a_walltime_that_ends_in_the_middle_of_an_scf(slurm,
     done = result(folder)
     assert any(note.startswith("went on from the density of attempt-") for note in done["notes"]), told
     assert done["timing"]["attempts"] >= 3
+    record_property(
+        TABLE_ROW,
+        [
+            "runner of a job killed",
+            "kill -9 in the middle of an scf",
+            "exit code 137; the job submits itself again and goes on in a fresh attempt",
+        ],
+    )
+    note = next(note for note in done["notes"] if note.startswith("went on"))
+    record_property(
+        TABLE_ROW,
+        [
+            "walltime reached",
+            f"{allowed} s, in the middle of an scf",
+            f"pw.x stops in time, the job submits itself again: {note}",
+        ],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -213,12 +262,12 @@ def project(slurm, tmp_path_factory):
 
 
 def run_jobs():
-    from jobflow_remote.jobs.runner import Runner
+    """Run what waits in the project until nothing is left, in a process of its own: settings are read on import."""
+    code = "from jobflow_remote.jobs.runner import Runner; Runner(project_name='test').run_all_jobs(max_seconds=120)"
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=200)
 
-    Runner(project_name="test").run_all_jobs(max_seconds=120)
 
-
-def test_a_worker_of_jobflow_remote_whose_runner_is_killed(project, tmp_path):
+def test_a_worker_of_jobflow_remote_whose_runner_is_killed(project, tmp_path, record_property):
     study, folder = write_study(tmp_path / "in", ("si", "bad")), tmp_path / "out"
     bad = tmp_path / "in" / "bad.vasp"
     bad.write_text(bad.read_text().replace("Si", "Xe"))
@@ -243,27 +292,53 @@ def test_a_worker_of_jobflow_remote_whose_runner_is_killed(project, tmp_path):
     cells = {cell["label"]: cell for cell in json.loads(collected.stdout)["cells"]}
     assert cells["si"]["edges"]["gap_ev"] == pytest.approx(0.6, abs=0.2)
     assert "Xe" in cells["bad"]["failed"]["scf"]
+    record_property(
+        TABLE_ROW, ["jobflow-remote: unknown worker", "--worker nowhere", f"exit code 2: {said_of(unknown.stderr)}"]
+    )
+    record_property(
+        TABLE_ROW,
+        ["jobflow-remote: submitted twice", "one submit after the other", f"exit code 2: {said_of(twice.stderr)}"],
+    )
+    record_property(
+        TABLE_ROW,
+        [
+            "jobflow-remote: runner killed",
+            "kill -9 while a job runs",
+            "nothing lost: the Slurm job goes on, the next runner reads it back",
+        ],
+    )
+    record_property(
+        TABLE_ROW,
+        [
+            "jobflow-remote: a job raises",
+            "an element without pseudopotential",
+            "failed, with its reason in the record; mend and jf job rerun ID",
+        ],
+    )
 
 
 def test_a_worker_that_does_not_see_the_folder(project, tmp_path):
-    from corecrown.workflows.cluster_remote import fetch_results, submit_to_worker
-
     study, folder = write_study(tmp_path / "in"), tmp_path / "out"
-    submit_to_worker(load_study(study), folder, "here", shared=False)
+    done = corecrown("study", "submit", study, "-d", folder, "--worker", "here", "--elsewhere")
+    assert done.returncode == 0, done.stderr
     run_jobs()
-    assert not (folder / "cells").exists()
-    assert fetch_results(folder) == ["si scf: fetched from here"]
-    assert fetch_results(folder) == []
-    assert states(folder) == {"si": {"scf": "done"}}
+    assert not list(folder.glob("cells/*/*"))
+    collected = corecrown("study", "collect", folder)
+    assert collected.returncode == 0, collected.stderr
+    assert "si scf: fetched from here" in collected.stdout
     found = result(folder)
     assert all((folder / "cells/si/scf" / found["folder"] / name).stat().st_size for name in found["files"].values())
 
 
-def test_a_queue_that_refuses_or_is_not_there(slurm, settings, tmp_path, monkeypatch):
+def test_a_queue_that_refuses_or_is_not_there(slurm, settings, tmp_path, monkeypatch, record_property):
     study = write_study(tmp_path / "in")
     settings(resources={"partition": "nowhere"})
-    with pytest.raises(RunError, match="invalid partition"):
+    with pytest.raises(RunError, match="invalid partition") as refused:
         submit(study, tmp_path / "out")
+    record_property(
+        TABLE_ROW,
+        ["the queue refuses", "a partition that is not there", f"exit code 1: {said_of(refused.value.message)}"],
+    )
     settings()
     submit(study, tmp_path / "out")
     slurm.ask("scancel", "--name", slurm.jobs()[0].split()[2])

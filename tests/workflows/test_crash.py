@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from small_cluster import write_study
+from small_cluster import TABLE_ROW, write_study
 
 from corecrown.errors import CorecrownError, RunError
 from corecrown.postprocess.study import read_study
@@ -23,6 +23,8 @@ from corecrown.settings import get_settings
 from corecrown.workflows import owners
 from corecrown.workflows.local import read_status, run_study
 from corecrown.workflows.owners import Life, break_lock, cell_lock, life_of, this_process
+
+SURVIVED = "the runner alone and its process tree in turn; same gap and lattice, nothing finished ran twice"
 
 STEPS = "[relax, scf, bands]"
 
@@ -118,14 +120,16 @@ def survive(tmp_path, kills, seed):
 
 
 @pytest.mark.espresso
-def test_a_study_killed_five_times_ends_as_if_undisturbed(tmp_path):
-    survive(tmp_path, kills=5, seed=5)
+def test_a_study_killed_five_times_ends_as_if_undisturbed(tmp_path, record_property):
+    rounds = survive(tmp_path, kills=5, seed=5)
+    record_property(TABLE_ROW, ["killed at random moments", f"SIGKILL 5 times in {rounds} studies", SURVIVED])
 
 
 @pytest.mark.espresso
 @pytest.mark.nightly
-def test_a_study_killed_fifty_times_ends_as_if_undisturbed(tmp_path):
-    survive(tmp_path, kills=50, seed=50)
+def test_a_study_killed_fifty_times_ends_as_if_undisturbed(tmp_path, record_property):
+    rounds = survive(tmp_path, kills=50, seed=50)
+    record_property(TABLE_ROW, ["killed at random moments", f"SIGKILL 50 times in {rounds} studies", SURVIVED])
 
 
 @pytest.fixture
@@ -152,7 +156,7 @@ def fill(place):
 
 
 @pytest.mark.espresso
-def test_a_full_disk_is_told_and_costs_nothing_that_was_finished(small_disk, tmp_path):
+def test_a_full_disk_is_told_and_costs_nothing_that_was_finished(small_disk, tmp_path, record_property):
     folder = small_disk / "out"
     run_study(write_study(tmp_path / "in"), folder)
     before = finished(folder)
@@ -165,6 +169,10 @@ def test_a_full_disk_is_told_and_costs_nothing_that_was_finished(small_disk, tmp
         reason = str(error)
     assert "disk" in reason or "space" in reason
     assert finished(folder)["scf"] == before["scf"]
+    said = reason.replace(str(small_disk), "DIR").split(" (")[0]
+    record_property(
+        TABLE_ROW, ["disk full", "a disk of 16 MiB, filled", f"{said}; after making room the same command goes on"]
+    )
     (small_disk / "filler").unlink()
     result = run_study(more, folder)
     assert not result.cells[0].failed
@@ -172,20 +180,22 @@ def test_a_full_disk_is_told_and_costs_nothing_that_was_finished(small_disk, tmp
 
 
 @pytest.mark.espresso
-def test_a_folder_that_cannot_be_written_is_told(small_disk, tmp_path):
+def test_a_folder_that_cannot_be_written_is_told(small_disk, tmp_path, record_property):
     folder = small_disk / "out"
     run_study(write_study(tmp_path / "in"), folder)
     before = finished(folder)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    with pytest.raises(RunError, match="Read-only file system"):
+    with pytest.raises(RunError, match="Read-only file system") as caught:
         run_study(write_study(tmp_path / "in", steps="[scf, bands]"), folder)
     assert {step.value for step in read_status(folder)["si"].values()} == {"done"}
     assert finished(folder) == before
+    said = str(caught.value.message).replace(str(small_disk), "DIR")
+    record_property(TABLE_ROW, ["folder cannot be written", "a disk mounted read-only", f"exit code 1: {said}"])
 
 
 @pytest.mark.espresso
 @pytest.mark.parametrize("what", ["result", "density", "xml"])
-def test_a_file_that_was_cut_off_is_noticed(tmp_path, what):
+def test_a_file_that_was_cut_off_is_noticed(tmp_path, what, record_property):
     folder = tmp_path / "out"
     run_study(write_study(tmp_path / "in"), folder)
     record = folder / "cells" / "si" / "scf"
@@ -196,8 +206,15 @@ def test_a_file_that_was_cut_off_is_noticed(tmp_path, what):
     if what == "result":
         assert not result.cells[0].failed, "what cannot be read is computed again"
         assert len(list(record.glob("attempt-*"))) == 2
+        record_property(
+            TABLE_ROW,
+            ["result.json cut off", "half of it", "counts as not finished: computed again in a fresh attempt"],
+        )
     else:
-        assert "cut off or damaged" in result.cells[0].failed["bands"]
+        said = result.cells[0].failed["bands"]
+        assert "cut off or damaged" in said
+        told = f"the step that needs it fails: ...{said.split(' (')[0][-70:]}"
+        record_property(TABLE_ROW, [f"{what} of a finished scf cut off", "half of it", told])
         assert (record / "result.json").is_file()
 
 
@@ -213,7 +230,7 @@ def holder(folder):
 
 
 @pytest.mark.parametrize("jump_s", [-1e9, 86400.0, 1e9])
-def test_a_clock_that_is_set_neither_frees_nor_keeps_a_lock(tmp_path, monkeypatch, jump_s):
+def test_a_clock_that_is_set_neither_frees_nor_keeps_a_lock(tmp_path, monkeypatch, jump_s, record_property):
     process = holder(tmp_path)
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + jump_s)
@@ -228,6 +245,7 @@ def test_a_clock_that_is_set_neither_frees_nor_keeps_a_lock(tmp_path, monkeypatc
         process.wait()
     with cell_lock(tmp_path):
         assert owners.read_json(tmp_path / owners.LOCK)["pid"] == os.getpid()
+    record_property(TABLE_ROW, ["clock set", f"by {jump_s:g} s", "locks stay with the living and leave the dead"])
 
 
 def test_the_dead_are_told_from_the_living():
