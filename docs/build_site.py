@@ -15,6 +15,7 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 SOURCE, SITE = ROOT / "build" / "docs", ROOT / "build" / "site"
 
+PICTURES = {".png", ".svg"}
 OUTSIDE = re.compile(r"(?<!!)\[([^\]]+)\]\((?:\.\./)+((?!reference/)[^)#]+?)(?:#[^)]*)?\)")
 """Links to files of the repository that are no pages: their path is shown instead."""
 
@@ -46,7 +47,11 @@ def main() -> int:
     for path, text in pages.items():
         (SOURCE / path).parent.mkdir(parents=True, exist_ok=True)
         (SOURCE / path).write_text(OUTSIDE.sub(r"\1 (`\2`)", text), encoding="utf-8")
-    shutil.copytree(DOCS / "images", SOURCE / "images")
+    for path in DOCS.rglob("*"):
+        if path.suffix in PICTURES:
+            copy = SOURCE / path.relative_to(DOCS)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
     return int(build_main(["-q", "-W", "--keep-going", "-b", "html", "-c", str(DOCS), str(SOURCE), str(SITE)]))
 
 
