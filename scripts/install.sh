@@ -1,7 +1,8 @@
 #!/bin/sh
 # Install what a study needs, and nothing that is there already:
 #   scripts/install.sh [base|dev]
-# system packages (apt, as root only), .venv with corecrown, Quantum ESPRESSO, pseudopotentials.
+# system packages (apt, as root only), .venv with corecrown, Quantum ESPRESSO, pseudopotentials; with dev, what the
+# tests need besides (a Slurm, a database).
 # PYTHON=/path/to/python chooses the interpreter of .venv.
 set -eu
 
@@ -74,6 +75,10 @@ install_system_packages() {
         if { ! command -v pw.x >/dev/null || is_installed quantum-espresso; } && ! is_installed libopenblas0-pthread; then
             packages="$packages libopenblas0-pthread"
         fi
+    fi
+    # The tests run a Slurm of their own; without it those tests are left out.
+    if [ "$extras" = dev ] && ! { command -v slurmctld && command -v munged; } >/dev/null 2>&1; then
+        packages="$packages slurm-wlm munge"
     fi
     [ -n "$packages" ] || return 0
     say "apt-get install" $packages
@@ -154,8 +159,21 @@ except CorecrownError as error:
     mv "$folder/qepy.new" "$folder/qepy"
 }
 
+# For tests only, and in an environment of its own since it needs another pymongo than jobflow-remote: a server that
+# talks as MongoDB does. Without it the tests of jobflow-remote are left out.
+install_test_database() {
+    [ "$extras" = dev ] && [ ! -x "$venv/secantus/bin/secantusd-py" ] || return 0
+    python=$(find_python 11 13)
+    [ -n "$python" ] || return 0
+    say "pip install secantusdb in .venv/secantus (tests of jobflow-remote)"
+    make_venv "$python" "$venv/secantus"
+    "$venv/secantus/bin/python" -m pip install -q --only-binary :all: 'secantusdb==0.7.0b3' >/dev/null 2>&1 ||
+        say "secantusdb cannot be had: tests of jobflow-remote are left out"
+}
+
 install_system_packages
 install_package
+install_test_database
 install_qepy
 # Whoever brings pseudopotentials needs none of ours.
 [ -n "${CORECROWN_PSEUDO_DIR:-}" ] || "$venv/bin/corecrown" setup >/dev/null
