@@ -13,6 +13,7 @@ import shutil
 import zlib
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,12 @@ __all__ = ["adopt", "find_elsewhere", "note_finished", "study_of"]
 INDEX = ".finished"
 OWN = {"attempt.json", "failure.json"}
 """What an attempt says of itself; never taken over."""
+
+CHECKS = {
+    ("espresso", "charge-density.dat"): ("corecrown.workflows.espresso.saved", "density_is_whole"),
+    ("espresso", "data-file-schema.xml"): ("corecrown.workflows.espresso.saved", "xml_is_whole"),
+}
+"""What tells whether a file of an engine is whole; named, since engines are loaded only where they are used."""
 
 LARGE_BYTES = 1 << 16
 """Files above this are linked rather than copied."""
@@ -124,7 +131,7 @@ def adopt(record: "StepFolder", key: str) -> "StepResult | None":
     """
     for place, theirs in find_elsewhere(record, key):
         source = place / theirs.folder
-        if not all(_is_whole(source / name) for name in theirs.files.values()):
+        if not all(_is_whole(source / name, theirs.engine) for name in theirs.files.values()):
             continue
         attempt = record.begin(key)
         try:
@@ -173,10 +180,8 @@ def _link_or_copy(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
-def _is_whole(path: Path) -> bool:
+def _is_whole(path: Path, engine: str) -> bool:
     """Return whether a file that later steps read is there and not cut off, as far as its kind lets one see."""
-    from corecrown.workflows.espresso.saved import density_is_whole, xml_is_whole
-
     try:
         if path.suffix == ".gz":
             with gzip.open(path) as stream:
@@ -185,10 +190,9 @@ def _is_whole(path: Path) -> bool:
             return True
         if path.suffix == ".json":
             json.loads(path.read_text(encoding="utf-8"))
-        if path.name == "data-file-schema.xml":
-            return xml_is_whole(path)
-        if path.name == "charge-density.dat":
-            return density_is_whole(path)
+        module, name = CHECKS.get((engine, path.name), (None, ""))
+        if module is not None:
+            return bool(getattr(import_module(module), name)(path))
         return path.stat().st_size > 0
     except (OSError, EOFError, ValueError, zlib.error):
         return False

@@ -127,6 +127,23 @@ def test_an_array_of_cells_one_of_which_fails_submitted_twice_at_once(slurm, set
         submit(write_study(tmp_path / "in2", ("si", "si2")), folder)
 
 
+def test_the_documentation_is_followed_word_by_word(slurm, settings, tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text()
+    block = re.search(r"```console\n(.*?)```", text, flags=re.DOTALL)[1]
+    commands = [line.removeprefix("$ ") for line in block.splitlines()]
+    assert [command.split()[2] for command in commands] == ["submit", "submit", "status", "collect"]
+    write_study(tmp_path)
+    environment = os.environ | {"PATH": f"{CORECROWN.parent}:{os.environ['PATH']}"}
+    for command in commands:
+        if " collect " in command:
+            slurm.until_empty()
+        done = subprocess.run(
+            command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+    assert (tmp_path / "runs" / "silicon" / "report.html").is_file()
+
+
 def test_scancel_of_a_waiting_and_of_a_running_job(slurm, settings, tmp_path, record_property):
     study, folder = write_study(tmp_path / "in", scf=LONG), tmp_path / "out"
     slurm.ask("scontrol", "update", "partitionname=debug", "state=down")
