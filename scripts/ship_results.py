@@ -251,7 +251,8 @@ def _readme(result: StudyResult, provenance: dict[str, Any]) -> str:
     lines += [*(f"- {note}" for note in provenance["notes"]), ""] if provenance["notes"] else []
     codes = ", ".join(provenance["codes"]) or "code not recorded"
     lines += [f"Computed with {codes} by corecrown {result.corecrown_version}. To do it again:", "", "```console"]
-    lines += [*(f"$ {command}" for command in provenance["commands"]), "```", ""]
+    lines += [*(f"$ {command}" for command in provenance["commands"])]
+    lines += [f"$ python scripts/check_rerun.py {name} runs/{name}    # whether the same numbers came out", "```", ""]
     lines += ["To read it:", "", "```python", "from corecrown.postprocess import read_reference", ""]
     lines += [f'study = read_reference("{name}")', "```", ""]
     lines += ["| Cell | Gap / eV | a, b, c / Å | Core-hours | Done | Missing |", "|---|---|---|---|---|---|"]

@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,17 @@ from corecrown.resources import input_folder
 SCRIPT = Path(__file__).parents[2] / "scripts" / "ship_results.py"
 
 
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("ship_results", SCRIPT)
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def script():
+    return load(SCRIPT)
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +110,14 @@ def test_committed_results_are_whole_small_and_name_no_machine():
 def test_study_json_is_json(script, study, tmp_path):
     target = script.ship(study, "mine", root=tmp_path / "reference")
     assert json.loads((target / "study.json").read_text())["study"]
+
+
+def test_a_rerun_is_held_against_what_ships(tmp_path, capsys):
+    check = load(SCRIPT.with_name("check_rerun.py"))
+    shipped = input_folder("reference", "demo")
+    assert check.main(["demo", str(shipped)]) == 0
+    other = tmp_path / "study.json"
+    other.write_text((shipped / "study.json").read_text().replace('"gap_ev": 2.24', '"gap_ev": 2.34'))
+    assert check.main(["demo", str(tmp_path)]) == 1
+    assert "differs by more than" in capsys.readouterr().out
+    assert check.main(["nothing", str(shipped)]) == 2
