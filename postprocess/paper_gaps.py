@@ -173,7 +173,8 @@ def level_gaps(bases: Sequence[Basis]) -> list[LevelGap]:
     Functionals PBE, PBEsol and HSE06, each without and with spin-orbit coupling, then whatever else was computed.
     """
     known = [_level_gap(basis, level) for basis in bases if (cell := basis.cell(REFERENCE)) for level in cell.levels]
-    rows = list({(row.functional, row.spin_orbit, row.level): row for row in reversed(known)}.values())
+    unique = list({(row.functional, row.spin_orbit, row.level): row for row in reversed(known)}.values())
+    rows = [_with_spread(row, unique) for row in unique]
     wanted = [(functional, coupled) for functional in FUNCTIONALS for coupled in (False, True)]
     rows += [
         LevelGap(functional=functional, spin_orbit=coupled, gap_ev=None, notes=["not computed"])
@@ -201,6 +202,24 @@ def _level_gap(basis: Basis, level: Level) -> LevelGap:
         study=basis.name,
         notes=[*notes, *level.notes],
     )
+
+
+def _with_spread(row: LevelGap, rows: Sequence[LevelGap]) -> LevelGap:
+    """Return the row with at least the spread over meshes and cutoffs of its level as its uncertainty."""
+    gaps = [
+        one.gap_ev
+        for one in rows
+        if (one.functional, one.spin_orbit) == (row.functional, row.spin_orbit) and one.gap_ev is not None
+    ]
+    if len(gaps) > 1 and row.gap_ev is not None:
+        spread = max(gaps) - min(gaps)
+        note = f"{len(gaps)} meshes or cutoffs of this level spread over {spread:.3f} eV"
+        larger = max(row.uncertainty_ev or 0.0, spread)
+        return row.model_copy(update={"uncertainty_ev": larger, "notes": [*row.notes, note]})
+    if row.functional.startswith("HSE"):
+        note = "one mesh only: what the q mesh of exact exchange leaves is not in the uncertainty"
+        return row.model_copy(update={"notes": [*row.notes, note]})
+    return row
 
 
 def _same_level(one: Level, other: Level) -> bool:

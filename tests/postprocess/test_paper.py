@@ -197,6 +197,19 @@ def test_the_functional_is_found_only_when_all_six_are_known(study):
     assert "HSE06 without spin-orbit coupling" in found.ours
 
 
+def test_meshes_of_one_level_widen_its_uncertainty(study):
+    def level(mesh, gap):
+        return Level(
+            functional="HSE06", spin_orbit=False, kpoint_mesh=mesh, source="mesh", vbm_ev=0.0, cbm_ev=gap, gap_ev=gap
+        )
+
+    cell = study.cell("fa000").model_copy(update={"levels": [level((1, 1, 1), 2.78), level((2, 2, 1), 2.90)]})
+    found = compare_with_paper([("made", changed(study, cells=[cell]))]).levels
+    rows = [row for row in found if row.functional == "HSE06" and row.gap_ev is not None]
+    assert [row.uncertainty_ev for row in rows] == pytest.approx([0.12, 0.12])
+    assert "Γ only" in " ".join(rows[0].notes)
+
+
 def test_shipped_results_answer_and_round_trip():
     found = compare_with_paper([(name, read_reference(name)) for name in reference_names()])
     assert PaperComparison.model_validate_json(found.model_dump_json()) == found
