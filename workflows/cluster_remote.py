@@ -16,6 +16,7 @@ from jobflow import Flow
 
 from corecrown.errors import CorecrownError, InputError, RunError
 from corecrown.files import write_whole
+from corecrown.postprocess.results import Step
 from corecrown.workflows.cluster import CLUSTER, WORKER, asks_of, families, remote_submissions
 from corecrown.workflows.cluster_task import without_comparison
 from corecrown.workflows.local import claim_folder, read_status
@@ -119,7 +120,10 @@ def submit_to_worker(
         jobs: dict[str, str] = {}
         for labels in families(cells, chosen, 1):
             flow = maker.make(build_cells(spec, labels), StudyInfo.of(spec), folder if shared else None)
-            jobs |= _submit(without_comparison(flow), worker, project)
+            flow = without_comparison(flow)
+            if len(labels) == 1:
+                _leave_out_collecting(flow)
+            jobs |= _submit(flow, worker, project)
             done = WorkerSubmission(place, worker, project, shared, sorted(chosen), jobs)
             _note(done)
     return done
@@ -141,6 +145,14 @@ def _cells_to_submit(folder: Path, again: bool) -> set[str]:
             "jf job list follows them; nothing was submitted",
         )
     return left - there
+
+
+def _leave_out_collecting(flow: Flow) -> None:
+    """Take away the last job of each cell, which puts its steps together: ``study collect`` does that here."""
+    for cell in flow.jobs:
+        if isinstance(cell, Flow):
+            cell.output = None
+            cell.remove_jobs(len(cell.jobs) - 1)
 
 
 def _submit(flow: Flow, worker: str, project: str | None) -> dict[str, str]:
@@ -197,12 +209,12 @@ def fetch_results(folder: Path) -> list[str]:
         names = {str(db_id): name for name, db_id in about.get("jobs", {}).items()}
         with _controller(about.get("project")) as controller, _told():
             for info in controller.get_jobs_info(db_ids=list(names)):
-                label, step = names[info.db_id].split()
+                label, _, step = names[info.db_id].partition(" ")
                 if info.state.value in OVER - {"COMPLETED"}:
                     reason = ((info.error or "no reason given").strip().splitlines() or [""])[-1]
                     told.append(f"{label} {step}: {info.state.value}: {reason}; jf job rerun {info.db_id}")
                     _record_failure(folder, label, step, told[-1])
-                if about.get("shared") or info.state.value != "COMPLETED" or step == "collect":
+                if about.get("shared") or info.state.value != "COMPLETED" or step not in list(Step):
                     continue
                 output = StepOutput.model_validate(_plain(controller.jobstore.get_output(info.uuid, load=True)))
                 if _fetch(folder, label, step, output, info.worker, about.get("project")):
@@ -216,7 +228,7 @@ def _plain(output: Any) -> Any:
 
 def _record_failure(folder: Path, label: str, step: str, reason: str) -> None:
     record = StepFolder(cell_folder(folder, label) / step)
-    if step == "collect" or record.state() in {StepState.DONE, StepState.FAILED}:
+    if step not in list(Step) or record.state() in {StepState.DONE, StepState.FAILED}:
         return
     attempts = record.attempts()
     record.fail(attempts[-1] if attempts else record.begin("at a worker"), reason)

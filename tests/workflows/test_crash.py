@@ -17,7 +17,7 @@ import psutil
 import pytest
 from small_cluster import TABLE_ROW, write_study
 
-from corecrown.errors import CorecrownError, RunError
+from corecrown.errors import CorecrownError, InputError, RunError
 from corecrown.postprocess.study import read_study
 from corecrown.settings import get_settings
 from corecrown.workflows import owners
@@ -216,6 +216,22 @@ def test_a_file_that_was_cut_off_is_noticed(tmp_path, what, record_property):
         told = f"the step that needs it fails: ...{said.split(' (')[0][-70:]}"
         record_property(TABLE_ROW, [f"{what} of a finished scf cut off", "half of it", told])
         assert (record / "result.json").is_file()
+
+
+@pytest.mark.espresso
+def test_an_input_edited_under_a_finished_result_is_refused(tmp_path, record_property):
+    study, folder = write_study(tmp_path / "in"), tmp_path / "out"
+    run_study(study, folder)
+    before = finished(folder)
+    path = folder / "cells/si/scf/attempt-001/pw.in"
+    path.write_text(path.read_text().replace("ecutwfc", "! ecutwfc"))
+    with pytest.raises(InputError, match=r"pw\.in: changed after") as caught:
+        run_study(study, folder)
+    assert finished(folder) == before
+    said = str(caught.value.message).replace(str(folder), "DIR")
+    record_property(
+        TABLE_ROW, ["input edited under a finished result", "pw.in", f"exit code 2: {said}; nothing changed"]
+    )
 
 
 def holder(folder):

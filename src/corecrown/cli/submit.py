@@ -140,7 +140,7 @@ def _add_workers(folder: Path, states: dict[str, dict[str, str]]) -> list[str]:
 
     told = []
     for what, (state, error) in states_at_workers(folder).items():
-        label, step = what.split()
+        label, _, step = what.partition(" ")
         here = states.get(label, {}).get(step)
         if here is None or here == "done":
             continue
