@@ -100,25 +100,11 @@ def read_dos(path: str | Path, sigma_ev: float = 0.1) -> DosFound:
         from corecrown.workflows.vasp.outputs import read_vasp_dos
 
         return DosFound(**read_vasp_dos(vasprun))
-    from corecrown.postprocess.pdos import complete_dos, edge_character
     from corecrown.workflows.espresso.outputs import find_xml, read_run
-    from corecrown.workflows.espresso.projections import find_projections, read_projections
+    from corecrown.workflows.espresso.projections import find_projections, projected_dos, read_projections
 
     xml = find_xml(path)
-    run = read_run(xml)
-    projections = read_projections(*find_projections(xml, path))
-    occupied = round(run.n_electrons) if run.spin_orbit else round(run.n_electrons / 2)
-    character = edge_character(projections.weights, run.eigenvalues_ev, projections.states, occupied)
-    dos = complete_dos(
-        run.structure,
-        run.eigenvalues_ev,
-        run.weights,
-        projections.weights,
-        projections.states,
-        efermi_ev=float(run.eigenvalues_ev[:, :, occupied - 1].max()),
-        sigma_ev=sigma_ev,
-        spin_orbit=run.spin_orbit,
-    )
+    dos, character = projected_dos(read_run(xml), read_projections(*find_projections(xml, path)), sigma_ev=sigma_ev)
     return DosFound(dos, character, "Quantum ESPRESSO", [f"broadened by Gaussians of {sigma_ev} eV"])
 
 

@@ -14,7 +14,6 @@ from monty.serialization import dumpfn
 from pymatgen.core import Structure
 
 from corecrown.errors import RunError
-from corecrown.postprocess.pdos import complete_dos, edge_character
 from corecrown.postprocess.results import PdosSummary, Step, StepResult
 from corecrown.workflows.bandstructure import line_band_structure, mesh_band_structure
 from corecrown.workflows.espresso.base import (
@@ -38,7 +37,7 @@ from corecrown.workflows.espresso.inputs import (
     spin_orbit_input,
 )
 from corecrown.workflows.espresso.outputs import read_run
-from corecrown.workflows.espresso.projections import read_projections
+from corecrown.workflows.espresso.projections import projected_dos, read_projections
 from corecrown.workflows.espresso.run import (
     copy_density,
     plan_parallel,
@@ -280,20 +279,15 @@ class PdosMaker(EspressoMaker):
             file.unlink()
         bands = mesh_band_structure(run.structure, run.kpoints, run.spins, valence_edge(density.result, run.fermi_ev))
         edges = edges_of(bands, "mesh", run)
-        dos = complete_dos(
-            run.structure,
-            run.eigenvalues_ev,
-            run.weights,
-            projections.weights,
-            projections.states,
+        dos, character = projected_dos(
+            run,
+            projections,
             efermi_ev=edges.vbm_ev if edges.vbm_ev is not None else bands.efermi,
             sigma_ev=self.settings.sigma_ev,
             step_ev=self.settings.step_ev,
-            spin_orbit=run.spin_orbit,
         )
         dumpfn(dos.as_dict(), str(attempt / "dos.json.gz"))
         occupied = round(run.n_electrons) if run.spin_orbit else round(run.n_electrons / 2)
-        character = edge_character(projections.weights, run.eigenvalues_ev, projections.states, occupied)
         held = projections.weights[:, :, :occupied].sum(axis=3).mean(axis=(0, 2))
         summary = PdosSummary(
             edge_character=character,

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from pymatgen.electronic_structure.dos import CompleteDos
 
 from corecrown.errors import InputError, RunError
-from corecrown.postprocess.pdos import AtomicState
+from corecrown.postprocess.pdos import AtomicState, complete_dos, edge_character
+from corecrown.postprocess.results import EdgeCharacter
+from corecrown.workflows.espresso.outputs import PwRun
 
-__all__ = ["Projections", "find_projections", "read_projections"]
+__all__ = ["Projections", "find_projections", "projected_dos", "read_projections"]
 
 _STATE = re.compile(
     r"state #\s*(\d+): atom\s*(\d+) \(\s*([A-Z][a-z]?)\d*\s*\), wfc\s*\d+ \(l=\s*(\d)"
@@ -105,6 +108,33 @@ def find_projections(xml: Path, folder: Path) -> tuple[Path, Path]:
     raise InputError(
         f"{folder}: no output of projwfc.x (*.out), which says what the states are", "keep it beside the run"
     )
+
+
+def projected_dos(
+    run: PwRun, projections: Projections, *, efermi_ev: float | None = None, sigma_ev: float, step_ev: float = 0.02
+) -> tuple[CompleteDos, EdgeCharacter]:
+    """Return the density of states of a run on a mesh, and what its edges are made of.
+
+    Parameters
+    ----------
+    efermi_ev
+        Kept as its Fermi energy; the highest filled state by default.
+    sigma_ev, step_ev
+        Gaussian broadening and step of the axis, eV.
+    """
+    occupied = round(run.n_electrons) if run.spin_orbit else round(run.n_electrons / 2)
+    dos = complete_dos(
+        run.structure,
+        run.eigenvalues_ev,
+        run.weights,
+        projections.weights,
+        projections.states,
+        efermi_ev=float(run.eigenvalues_ev[:, :, occupied - 1].max()) if efermi_ev is None else efermi_ev,
+        sigma_ev=sigma_ev,
+        step_ev=step_ev,
+        spin_orbit=run.spin_orbit,
+    )
+    return dos, edge_character(projections.weights, run.eigenvalues_ev, projections.states, occupied)
 
 
 def _read_states(text: str) -> list[AtomicState]:

@@ -14,7 +14,8 @@ from corecrown.workflows.electronic import with_beside
 from corecrown.workflows.jobs_base import cell_mismatch
 from corecrown.workflows.record import StepFolder, StepOutput
 from corecrown.workflows.vasp.base import VaspMaker, existing, in_our_order
-from corecrown.workflows.vasp.inputs import ISIF_ATOMS, ISIF_CELL, VaspInput, physics_of
+from corecrown.workflows.vasp.incar import physics_of
+from corecrown.workflows.vasp.inputs import ISIF_ATOMS, ISIF_CELL, VaspInput
 from corecrown.workflows.vasp.outputs import find_vaspruns
 from corecrown.workflows.vasp.vasprun import VaspRun, read_elapsed_s, read_run
 

@@ -24,7 +24,7 @@ from pymatgen.io.vasp.inputs import Incar, Kpoints
 
 from corecrown.errors import RunError
 from corecrown.settings import get_settings
-from corecrown.workflows.vasp.inputs import physics_of
+from corecrown.workflows.vasp.incar import physics_of
 
 __all__ = ["CHANGE_PHYSICS", "default_handlers", "require_same_physics"]
 

@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from ase import units
 from pymatgen.core import Lattice, Structure
-from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar
+from pymatgen.io.vasp.inputs import Kpoints, Poscar
 
 from corecrown.errors import InputError
 from corecrown.workflows.kpoints import KpointPath, count_irreducible, mesh_from_spacing
 from corecrown.workflows.protocols import Functional, RelaxSettings, StepSettings, Theory
+from corecrown.workflows.vasp.incar import changed, incar_text, physics_of
 from corecrown.workflows.vasp.potcars import PotcarFile, find_potcars
 
 __all__ = [
@@ -27,7 +28,6 @@ __all__ = [
     "GGA_TAG",
     "ISIF_ATOMS",
     "ISIF_CELL",
-    "NOT_PHYSICS",
     "Program",
     "VaspInput",
     "bands_per_electron_pair",
@@ -79,42 +79,6 @@ _COMMON: dict[str, Any] = {
     "PREC": "Accurate",
 }
 """Set for every calculation; None takes a tag out of atomate2's set."""
-
-NOT_PHYSICS = frozenset(
-    {
-        "ALGO",
-        "AMIN",
-        "AMIX",
-        "AMIX_MAG",
-        "BMIX",
-        "BMIX_MAG",
-        "IALGO",
-        "IBRION",
-        "IMIX",
-        "ISEARCH",
-        "ISTART",
-        "ISYM",
-        "KPAR",
-        "LCHARG",
-        "LELF",
-        "LPLANE",
-        "LSCALAPACK",
-        "LWAVE",
-        "MAXMIX",
-        "NCORE",
-        "NELM",
-        "NELMDL",
-        "NELMIN",
-        "NPAR",
-        "NSIM",
-        "NSW",
-        "POTIM",
-        "SYMPREC",
-        "SYSTEM",
-        "TIME",
-    }
-)
-"""Tags that say how a result is reached or what is kept, not what it is: a handler may change them."""
 
 
 @dataclass(frozen=True)
@@ -211,16 +175,16 @@ class VaspInput:
         if self.before is not None:
             files["INCAR.before"] = incar_text(self.incar_before())
         for name, tags in self.after.items():
-            files[f"INCAR.{name}"] = incar_text(_changed(self.incar, tags))
+            files[f"INCAR.{name}"] = incar_text(changed(self.incar, tags))
         return files
 
     def incar_before(self) -> dict[str, Any]:
         """Return the tags of the run before this one."""
-        return _changed(self.incar, self.before or {})
+        return changed(self.incar, self.before or {})
 
     def with_incar(self, **tags: Any) -> "VaspInput":
         """Return the same input with tags set, or taken out where they are None."""
-        return replace(self, incar=_changed(self.incar, tags))
+        return replace(self, incar=changed(self.incar, tags))
 
     def with_structure(self, structure: Structure) -> "VaspInput":
         """Return the same input for another geometry of the same atoms."""
@@ -266,19 +230,6 @@ def grouped_order(structure: Structure) -> list[int]:
     """Return atom indices such that the atoms of an element follow each other, elements as they first appear."""
     elements = list(dict.fromkeys(site.specie.symbol for site in structure))
     return sorted(range(len(structure)), key=lambda index: (elements.index(structure[index].specie.symbol), index))
-
-
-def physics_of(incar: Mapping[str, Any]) -> dict[str, str]:
-    """Return the tags that decide a result, as text that does not depend on how they were written."""
-    read = Incar.from_str(incar_text(incar))
-    if int(read.get("ICHARG", 0)) < 10:  # where iterations begin, not where they end
-        read.pop("ICHARG", None)
-    return {tag: str(read[tag]) for tag in sorted(read) if tag not in NOT_PHYSICS}
-
-
-def incar_text(incar: Mapping[str, Any]) -> str:
-    """Return an INCAR as text."""
-    return "".join(f"{tag} = {_value(value)}\n" for tag, value in sorted(incar.items()))
 
 
 def mesh_of(structure: Structure, settings: StepSettings) -> tuple[int, int, int]:
@@ -399,20 +350,7 @@ def _from_atomate2(name: str, mode: str | None, inputs: VaspInput) -> dict[str, 
         )
         written = made.get_input_set(inputs.grouped, potcar_spec=True)
     machine = {str(tag).upper(): value for tag, value in dict(SETTINGS.VASP_INCAR_UPDATES).items()}
-    return _changed({str(tag): value for tag, value in dict(written["INCAR"]).items()}, {**inputs.incar, **machine})
-
-
-def _changed(incar: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    merged = {**incar, **changes}
-    return {tag: value for tag, value in sorted(merged.items()) if value is not None}
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return ".TRUE." if value else ".FALSE."
-    if isinstance(value, (list, tuple)):
-        return " ".join(_value(item) for item in value)
-    return str(value)
+    return changed({str(tag): value for tag, value in dict(written["INCAR"]).items()}, {**inputs.incar, **machine})
 
 
 def relax_tags(settings: RelaxSettings) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -97,6 +98,8 @@ def find_potcars(elements: Iterable[str]) -> dict[str, PotcarFile]:
     if not _pymatgen_settings().get("PMG_VASP_PSP_DIR"):
         return {element: _from_table(element) for element in wanted}
     folder = str(_pymatgen_settings()["PMG_VASP_PSP_DIR"])
+    if not Path(folder).is_dir():
+        raise InputError(f"PMG_VASP_PSP_DIR is {folder}: no such folder", HINT)
     return {element: _from_library(element, potcar_release(), folder) for element in wanted}
 
 

@@ -10,7 +10,8 @@ from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar
 from corecrown.errors import InputError
 from corecrown.postprocess.results import Step
 from corecrown.workflows.protocols import Functional, Theory, load_protocol
-from corecrown.workflows.vasp.inputs import NOT_PHYSICS, Program, grouped_order, incar_text, physics_of
+from corecrown.workflows.vasp.incar import NOT_PHYSICS, incar_text, physics_of
+from corecrown.workflows.vasp.inputs import Program, grouped_order
 from corecrown.workflows.vasp.jobs import MAKERS
 
 pytestmark = pytest.mark.usefixtures("no_potcars")
