@@ -78,6 +78,8 @@ class MassesStep(StepMaker):
 
     def begin_with(self, source: StepOutput | None) -> list[KnownBands]:
         """Return the bands that the search begins with."""
+        if source is None:
+            raise RunError(f"{self.label}: no bands to begin with", "a step before it failed; run the study again")
         outputs = [source, *(self.beside.get(step.value) for step in (Step.SCF, Step.PDOS))]
         return [self.known_bands(output) for output in outputs if output is not None]
 

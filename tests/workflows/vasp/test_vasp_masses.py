@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from pymatgen.io.vasp.inputs import Incar, Kpoints
 
+from corecrown.errors import RunError
 from corecrown.postprocess.results import MassTensor, Step
 from corecrown.workflows.electronic import ElectronicStructureMaker, with_beside
 from corecrown.workflows.local import run_study
@@ -18,6 +19,7 @@ from corecrown.workflows.plan import plan_study
 from corecrown.workflows.protocols import Theory, load_protocol
 from corecrown.workflows.spec import load_study
 from corecrown.workflows.study import build_cells, collect_study
+from corecrown.workflows.vasp.jobs import BandsMaker, PdosMaker
 from corecrown.workflows.vasp.masses import NEXT_KPOINTS, MassesMaker
 
 STEPS = ["scf", "bands", "pdos", "masses"]
@@ -83,6 +85,23 @@ def test_spin_orbit_masses_come_where_spin_orbit_is_a_step(spec, tmp_path, stand
     assert cell.failed == {}
     for mass in (cell.masses_spin_orbit.electron, cell.masses_spin_orbit.hole):
         assert mass.principal is None or mass.degeneracy == 2, "Kramers pairs"
+
+
+def test_masses_do_without_the_projected_mesh_but_not_without_bands(spec, tmp_path, stand_in, monkeypatch):
+    def broken(*_, **__):
+        raise RunError("broken on purpose")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BandsMaker, "gather", broken)
+        patch.setattr(PdosMaker, "gather", broken)
+        cell = run_study(spec, tmp_path / "run").cells[0]
+    assert set(cell.failed) == {"bands", "pdos", "masses"}
+    assert "no bands" in cell.failed["masses"]
+    assert cell.masses is None
+    monkeypatch.setattr(PdosMaker, "gather", broken)
+    cell = run_study(spec, tmp_path / "run").cells[0]
+    assert set(cell.failed) == {"pdos"}
+    assert cell.masses.hole is not None
 
 
 class TestByHand:
