@@ -29,6 +29,8 @@ from corecrown.workflows.spec import Engine, StudySpec
 from corecrown.workflows.study import SubstitutionStudyMaker, build_cells, cell_folder, steps_of
 
 if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
     from corecrown.workflows.vasp.inputs import VaspInput
 
 __all__ = ["PlannedStep", "StudyPlan", "cost_note", "estimate_core_hours", "plan_step", "plan_study"]
@@ -128,9 +130,23 @@ def _plan_cell(
             destination = inputs / place
             destination.mkdir(parents=True, exist_ok=True)
             _write(destination, pw, step)
-        after_relaxation = step is Step.SCF and Step.RELAX in steps
-        planned[step.value] = plan_step(pw, step, reused, str(place), from_density=after_relaxation)
+            _write_states(destination, maker, structure)
+        after_relaxation = step is Step.SCF and Step.RELAX in steps and _share_density(makers)
+        planned[step.value] = plan_step(
+            pw,
+            step,
+            reused,
+            str(place),
+            from_density=after_relaxation,
+            cost_factor=getattr(maker, "cost_factor", 1.0),
+        )
     return planned
+
+
+def _share_density(makers: object) -> bool:
+    """Whether an scf can start from the density of the relaxation: their cutoffs are the same."""
+    relax, scf = (getattr(makers, step.value).settings for step in (Step.RELAX, Step.SCF))
+    return bool((relax.cutoff_wfc_ry, relax.cutoff_rho_ry) == (scf.cutoff_wfc_ry, scf.cutoff_rho_ry))
 
 
 def _write(folder: Path, inputs: "PwInput | VaspInput", step: Step) -> None:
@@ -142,8 +158,28 @@ def _write(folder: Path, inputs: "PwInput | VaspInput", step: Step) -> None:
     write_folder(folder, inputs, step)
 
 
+_PROGRAMS = {Step.PDOS: "pw.x + projwfc.x", Step.EXCITATION: "pw.x + pp.x + projwfc.x"}
+
+
+def _write_states(folder: Path, maker: object, structure: "Structure") -> None:
+    """Write the inputs of excited states, each in a folder of its own; they start from what the ground state leaves."""
+    from corecrown.workflows.espresso.excitation import ExcitationMaker
+
+    if isinstance(maker, ExcitationMaker):
+        for state in maker.runs:
+            place = folder / state.folder
+            place.mkdir(exist_ok=True)
+            write_inputs(place, maker.all_inputs(structure)[state.name], copy_pseudopotentials=True)
+
+
 def plan_step(
-    pw: "PwInput | VaspInput", step: Step, reused: bool, folder: str, *, from_density: bool = False
+    pw: "PwInput | VaspInput",
+    step: Step,
+    reused: bool,
+    folder: str,
+    *,
+    from_density: bool = False,
+    cost_factor: float = 1.0,
 ) -> PlannedStep:
     """Return size and cost of one calculation.
 
@@ -159,19 +195,21 @@ def plan_step(
         Where it will be kept, for people.
     from_density
         Whether an scf will start from the density of a relaxation.
+    cost_factor
+        How many times an scf of this size the step costs.
     """
     if not isinstance(pw, PwInput):
         return _planned_vasp(pw, step, reused, folder)
     n_bands = int(pw.namelists["system"]["nbnd"])
     waves = count_plane_waves(pw)
     return PlannedStep(
-        program="pw.x + projwfc.x" if step is Step.PDOS else "pw.x",
+        program=_PROGRAMS.get(step, "pw.x"),
         n_kpoints=pw.n_kpoints,
         n_bands=n_bands,
         n_electrons=pw.n_electrons,
         n_plane_waves=waves,
         memory_gib=round(estimate_memory_gib(pw), 2),
-        core_hours=round(estimate_core_hours(pw, step, from_density=from_density), 5),
+        core_hours=round(cost_factor * estimate_core_hours(pw, step, from_density=from_density), 5),
         reused=reused,
         folder=folder,
     )

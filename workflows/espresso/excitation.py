@@ -88,6 +88,11 @@ class ExcitationMaker(EspressoMaker):
         """The states that are computed for them."""
         return list(dict.fromkeys(run for state in self.states for run in state.runs))
 
+    @property
+    def cost_factor(self) -> float:
+        """How many plain scf at Γ this costs: 30 s and 46 s for ground and excited state against 19 s (27 atoms)."""
+        return 1.6 + 2.4 * len(self.runs)
+
     def inputs(self, structure: Structure) -> PwInput:
         """Return the input of the ground state, after checking that each excited state can be written.
 
