@@ -232,9 +232,14 @@ def _lattice_relaxed(study: Study, protocol: dict[str, Any]) -> bool | None:
         return False
     if not protocol:
         return None
-    over: Any = _study_input(study.folder).get("overrides") or {}
-    chosen = (over.get("relax") or {}).get("relax_cell") if isinstance(over, dict) else None
-    return bool((protocol.get("relax") or {}).get("relax_cell", True) if chosen is None else chosen)
+    overrides = _part(_study_input(study.folder), "overrides")
+    chosen = _part(overrides, "relax").get("relax_cell")
+    return bool(_part(protocol, "relax").get("relax_cell", True) if chosen is None else chosen)
+
+
+def _part(content: dict[str, Any], key: str) -> dict[str, Any]:
+    part = content.get(key)
+    return part if isinstance(part, dict) else {}
 
 
 def _study_input(folder: Path) -> dict[str, Any]:

@@ -276,7 +276,7 @@ def _preference(words: Sequence[str]) -> Verdict:
 
 
 def _atoms(cell: CellResult) -> float:
-    groups = [site.get("properties", {}).get("group") for site in cell.structure.get("sites", [])]
+    groups = [(site.get("properties") or {}).get("group") for site in cell.structure.get("sites") or []]
     return groups.count("FA") / len(groups) if groups else 0.0
 
 

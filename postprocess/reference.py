@@ -52,9 +52,20 @@ def read_reference(name: str) -> Study:
 
 
 def read_provenance(folder: Path | str) -> dict[str, Any] | None:
-    """Return how a study came about (versions, commands, costs), or ``None`` where its folder does not say."""
+    """Return how a study came about (versions, commands, costs), or ``None`` where its folder does not say.
+
+    Raises
+    ------
+    InputError
+        If there is a ``provenance.json`` that is none.
+    """
     path = Path(folder) / "provenance.json"
     if not path.is_file():
         return None
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read: {error}", "ship the results again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds {type(content).__name__}, not an object", "ship the results again")
     return content

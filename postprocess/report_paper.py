@@ -1,5 +1,8 @@
 """The claims of the source study in a report: what this study has to say to each."""
 
+import contextlib
+
+from corecrown.errors import CorecrownError
 from corecrown.postprocess.paper import REFERENCE, Verdict, compare_with_paper
 from corecrown.postprocess.reference import read_provenance
 from corecrown.postprocess.report_text import Table
@@ -29,5 +32,6 @@ def paper_table(study: Study) -> Table | None:
 def programs_text(study: Study) -> str:
     """Name the programs and versions that computed a study, as far as it is recorded."""
     named = {program for cell in study.result.cells for program in cell.programs}
-    named |= set((read_provenance(study.folder) or {}).get("codes", []))
+    with contextlib.suppress(CorecrownError):  # a report of what there is, whatever lies beside it
+        named |= {str(code) for code in (read_provenance(study.folder) or {}).get("codes") or ()}
     return f"Programs: {', '.join(sorted(named))}." if named else "Programs: versions not recorded."

@@ -1,4 +1,7 @@
-from corecrown.postprocess.reference import read_reference
+import pytest
+
+from corecrown.errors import InputError
+from corecrown.postprocess.reference import read_provenance, read_reference
 from corecrown.postprocess.report_paper import paper_table, programs_text
 from corecrown.postprocess.study import Study
 
@@ -24,3 +27,12 @@ def test_programs_are_named_with_their_versions(tmp_path):
     assert "Quantum ESPRESSO 6.7" in programs_text(study)
     elsewhere = Study(result=study.result, folder=tmp_path)
     assert "not recorded" in programs_text(elsewhere)
+
+
+def test_a_broken_provenance_is_told_and_does_not_stop_a_report(tmp_path):
+    study = Study(result=read_reference("demo").result, folder=tmp_path)
+    for text in ("{", "[1]", ""):
+        (tmp_path / "provenance.json").write_text(text)
+        with pytest.raises(InputError, match="provenance"):
+            read_provenance(tmp_path)
+        assert "not recorded" in programs_text(study)
