@@ -86,7 +86,7 @@ def row_of(output):
         found = re.findall(r"PROJWFC +: +(\S.*?s) CPU", projected.read_text(errors="replace"))
         projwfc = seconds(found[-1]) if found else 0.0
     q_mesh = re.search(r"q-point mesh: +(\d+) +(\d+) +(\d+)", text)
-    spinor = "Noncollinear calculation with spin-orbit" in text
+    spinor = "calculation with spin-orbit" in text
     return {
         "run": name_of(output),
         "kind": kind_of(given_text, text) + ("+soc" if spinor else ""),

@@ -1,10 +1,12 @@
 """How gap, pressure and forces approach the densest point."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from corecrown.errors import InputError
 from corecrown.postprocess.convergence import ConvergenceResult, ConvergenceRow, ConvergenceSeries, Quantity
@@ -22,20 +24,23 @@ from corecrown.postprocess.plots.style import (
 __all__ = ["plot_convergence", "plot_convergence_series"]
 
 ROW_MM, FOOT_MM = 34.0, 14.0
-SMALLEST = 1e-4
-"""What stands in for a difference of nothing on a logarithmic scale."""
 
 
 class _Panel(NamedTuple):
     value: Callable[[ConvergenceRow], float | None]
     label: str
     colour: str
+    smallest: float
+    """What stands in for less on the logarithmic scale: half a unit of the last digit that is kept."""
 
 
+_GREEN = species_colour("Cs")
 _PANELS = (
-    _Panel(lambda row: _scaled(row.gap_difference_ev, 1000), "|Δ gap| (meV)", VALENCE),
-    _Panel(lambda row: _scaled(row.pressure_difference_kbar, 1), "|Δ pressure| (kbar)", CONDUCTION),
-    _Panel(lambda row: _scaled(row.force_difference_ev_angstrom, 1000), "max |Δ F| (meV/Å)", species_colour("Cs")),
+    _Panel(lambda row: _scaled(row.gap_difference_ev, 1000), "|Δ gap| (meV)", VALENCE, 0.05),
+    _Panel(lambda row: _scaled(row.pressure_difference_kbar, 1), "|Δ pressure| (kbar)", CONDUCTION, 0.0005),
+    _Panel(
+        lambda row: _scaled(row.force_difference_ev_angstrom, 1000), "max |ΔF| (meV/Å)", species_colour("Cs"), 0.005
+    ),
 )
 
 
@@ -70,6 +75,8 @@ def plot_convergence(result: ConvergenceResult) -> Figure:
                 if row < len(panels) - 1:
                     axes[row, column].set_xlabel("")
             axes[0, column].set_title(f"{result.cell}, {_held(series)}")
+        for row in axes:
+            _whole_decades(row)
     return figure
 
 
@@ -79,6 +86,16 @@ def plot_convergence_series(series: ConvergenceSeries, *, ax: Axes | None = None
         figure, ax = figure_and_axes(ax, 85, 60)
         _draw(ax, series, _PANELS[0])
     return figure
+
+
+def _whole_decades(axes: Sequence[Axes]) -> None:
+    """Let the shared scale of a row end at powers of ten, and label those alone."""
+    heights = [height for ax in axes for line in ax.get_lines() for height in line.get_ydata()]
+    if heights:
+        low, high = math.floor(math.log10(0.8 * min(heights))), math.ceil(math.log10(1.25 * max(heights)))
+        axes[0].set_ylim(10.0**low, 10.0 ** max(high, low + 1))
+    for ax in axes:
+        ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _draw(ax: Axes, series: ConvergenceSeries, panel: _Panel) -> None:
@@ -106,7 +123,7 @@ def _pairs(series: ConvergenceSeries, panel: _Panel) -> tuple[list[float], list[
         value = panel.value(row)
         if value is not None:
             positions.append(row.cutoff_wfc_ry if series.vary is Quantity.CUTOFF else float(place))
-            heights.append(max(abs(value), SMALLEST))
+            heights.append(max(abs(value), panel.smallest))
     return positions, heights
 
 

@@ -72,9 +72,9 @@ def test_each_is_a_row_of_levels(tmp_path, monkeypatch):
         "all": {
             "cutoff_wfc_ry": 20,
             "kpoint_mesh": [1, 1, 1],
-            "conduction_bands": 1,
             "scf_threshold_ry_per_atom": 1e-6,
-        }
+        },
+        "hybrid": {"conduction_bands": 1},
     }
     maker = ElectronicStructureMaker.for_espresso(load_protocol("demo", overrides), ["hybrid", "hybrid_spin_orbit"])
     flow = maker.make(molecule, "HBr", tmp_path)
