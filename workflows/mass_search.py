@@ -61,6 +61,9 @@ ALONG = 0.98
 CHORD_SHARE, MASS_BOUNDS = 0.7, (0.05, 2.0)
 """Share of the mass of a chord that a step is chosen for, and the masses it is kept within."""
 
+SMALLER = 0.8
+"""Share of the measured mass that a smaller step is chosen for."""
+
 NOMINAL_STEP = 0.015
 """Inner radius of a stencil that is laid before bands are known, as a share of each reciprocal vector: with a mass of
 0.2 in a Pbnm cell the energy changes by 10 meV over it."""
@@ -228,8 +231,9 @@ class MassSearch:
                     stencil, energies[carrier], self._band(carrier), carrier, spin_orbit=self.spin_orbit
                 )
                 tried[carrier] += 1
-                if outcome.next_stencil is not None and tried[carrier] <= self.max_refinements:
-                    following[carrier] = outcome.next_stencil
+                after = outcome.next_stencil or smaller_stencil(stencil, outcome)
+                if after is not None and tried[carrier] <= self.max_refinements:
+                    following[carrier] = after
                     continue
                 found[carrier] = _said(outcome, tried[carrier])
             stencils = shared(following)
@@ -325,6 +329,30 @@ class MassSearch:
         self.rounds.append(done)
         if self.on_round is not None:
             self.on_round(done)
+
+
+def smaller_stencil(stencil: Stencil, outcome: StencilOutcome) -> Stencil | None:
+    """Return a stencil for a tensor that is there but not converged, with the masses it has; None if there is none.
+
+    Where that would hardly be smaller nothing is won: then what is there stays, and its note says why.
+    """
+    tensor, gap = outcome.mass.tensor_inverse, outcome.group.nearest_band_gap_ev
+    if tensor is None or outcome.mass.converged or gap is None or np.diag(tensor).min() <= 0:
+        return None
+    # along a diagonal of a tilted tensor the energy changes by up to twice as much as along the axes
+    inverse = np.diag(tensor)
+    directions = np.array(stencil.directions) / np.sqrt(inverse)
+    tilt = float(np.einsum("ni,ij,nj->n", directions, np.array(tensor), directions).max())
+    x, y, z = (float(mass) for mass in np.clip(SMALLER / (inverse * max(1.0, tilt)), *MASS_BOUNDS))
+    try:
+        planned = plan_stencil(
+            stencil.reciprocal_lattice_inv_bohr, stencil.centre, gap,
+            mass_guess=(x, y, z), time_reversal=stencil.time_reversal,
+        )  # fmt: skip
+    except InputError:
+        return None
+    ratio = np.array(planned.steps_inv_bohr) / np.array(stencil.steps_inv_bohr)
+    return planned if ratio.min() < 0.97 and ratio.max() < 1.5 else None
 
 
 def guess_masses(stencil: Stencil, kpoints: FloatArray, heights_ev: FloatArray) -> tuple[float, float, float]:

@@ -148,6 +148,18 @@ class TestMasses:
         assert masses.hole.principal is not None
         assert len(program.asked[0]) == 1, "the start alone, to choose"
 
+    def test_a_tensor_that_is_not_converged_is_measured_again_with_smaller_steps(self):
+        # a band 50 meV above: the chord to the next k-point is that of a band bent by it
+        def repelled(kpoints):
+            low, high, mixing = 2 + up(kpoints), 2.05 + 0.02 * up(kpoints), 0.4 * np.sin(2 * np.pi * kpoints[:, 0])
+            mean, half = (low + high) / 2, np.hypot((high - low) / 2, mixing)
+            return np.column_stack([-3 - up(kpoints), -0.5 * up(kpoints), mean + half, mean + half + 0.05])
+
+        found, program = search(energies=repelled)
+        electron = found.run().electron
+        assert len(program.asked) > 1
+        assert electron.converged or electron.notes
+
     def test_a_nominal_stencil_serves_where_the_edge_is_at_its_centre(self):
         found, program = search(nominal=nominal_stencil(BOX))
         found.store.add(nominal_kpoints(BOX), bands(nominal_kpoints(BOX)))
