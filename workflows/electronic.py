@@ -12,6 +12,7 @@ from pymatgen.core import Structure
 from corecrown.errors import InputError
 from corecrown.postprocess.cells import assemble_cell
 from corecrown.postprocess.results import CellResult, Step
+from corecrown.workflows.beside import STEP_USES
 from corecrown.workflows.protocols import Functional, Protocol, Theory, load_protocol
 from corecrown.workflows.record import StepFolder, StepOutput
 
@@ -21,7 +22,6 @@ __all__ = [
     "CellInfo",
     "ElectronicStructureMaker",
     "collect_cell",
-    "with_beside",
     "with_needed",
 ]
 
@@ -39,12 +39,6 @@ STEP_NEEDS: dict[Step, Step | None] = {
 }
 """Which step each step cannot do without (besides the relaxation, which all follow where it is asked for)."""
 
-STEP_USES: dict[Step, tuple[Step, ...]] = {
-    Step.MASSES: (Step.SCF, Step.PDOS),
-    Step.MASSES_SPIN_ORBIT: (Step.MASSES,),
-}
-"""Which other steps a step also looks at, where they are computed; their outputs are handed to it as ``beside``."""
-
 
 def with_needed(steps: Iterable[Step]) -> list[Step]:
     """Return steps in the order they run, with what they need added."""
@@ -57,16 +51,6 @@ def with_needed(steps: Iterable[Step]) -> list[Step]:
             wanted.add(needed)
             needed = STEP_NEEDS[needed]
     return [step for step in Step if step in wanted]
-
-
-def with_beside(maker: Any, done: Mapping[Step, StepOutput]) -> Any:
-    """Return a step's Maker with the outputs of other steps that it looks at, as far as they are done."""
-    from dataclasses import replace
-
-    uses = STEP_USES.get(maker.step)
-    if uses is None:
-        return maker
-    return replace(maker, beside={step.value: done[step] for step in uses if step in done})
 
 
 class CellInfo(BaseModel):

@@ -11,6 +11,7 @@ from scipy import constants
 
 from corecrown.postprocess.results import Step
 from corecrown.structures.cells import Cell
+from corecrown.workflows.beside import with_beside
 from corecrown.workflows.cost import (
     PROJECTORS_PER_ELECTRON,
     TYPICAL_IONIC_STEPS,
@@ -21,7 +22,7 @@ from corecrown.workflows.cost import (
     load_cost_model,
     size_of,
 )
-from corecrown.workflows.electronic import STEP_NEEDS, with_beside
+from corecrown.workflows.electronic import STEP_NEEDS
 from corecrown.workflows.espresso.inputs import PwInput
 from corecrown.workflows.espresso.run import plan_parallel, write_inputs
 from corecrown.workflows.record import StepFolder, StepOutput

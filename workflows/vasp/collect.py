@@ -10,7 +10,7 @@ from pymatgen.io.vasp.inputs import Incar, Kpoints
 
 from corecrown.errors import CorecrownError, RunError
 from corecrown.postprocess.results import Step, StepResult
-from corecrown.workflows.electronic import with_beside
+from corecrown.workflows.beside import with_beside
 from corecrown.workflows.jobs_base import cell_mismatch
 from corecrown.workflows.record import StepFolder, StepOutput
 from corecrown.workflows.vasp.base import VaspMaker, existing, in_our_order

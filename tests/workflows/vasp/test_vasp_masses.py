@@ -12,7 +12,8 @@ from pymatgen.io.vasp.inputs import Incar, Kpoints
 
 from corecrown.errors import RunError
 from corecrown.postprocess.results import MassTensor, Step
-from corecrown.workflows.electronic import ElectronicStructureMaker, with_beside
+from corecrown.workflows.beside import with_beside
+from corecrown.workflows.electronic import ElectronicStructureMaker
 from corecrown.workflows.local import run_study
 from corecrown.workflows.mass_record import read_rounds
 from corecrown.workflows.plan import plan_study
