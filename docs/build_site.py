@@ -23,7 +23,7 @@ ORDER = {
     "Start": ["install", "tutorial", "howto", "gallery"],
     "The source study": ["paper"],
     "Topics": ["structures", "engine", "vasp", "convergence", "masses", "excitation", "sts", "theory"],
-    "Running": ["clusters", "checks", "failures"],
+    "Running": ["clusters", "checks", "failures", "cluster-failures"],
     "Notebooks": [],
     "Reference": [
         "reference/commands",
@@ -87,7 +87,9 @@ def _as_page(source: str, name: str) -> str:
         elif body.strip():
             parts.append(f"```python\n{body.strip()}\n```")
     note = f"*This is the notebook `notebooks/{name}`; `jupytext --to ipynb notebooks/{name}` makes one to run.*"
-    return "\n\n".join([parts[0], note, *parts[1:]]) + "\n"
+    picture = f"images/notebook-{name[0]}.png"
+    last = [f"![The figure](../{picture})"] if (DOCS / picture).is_file() else []
+    return "\n\n".join([parts[0], note, *parts[1:], *last]) + "\n"
 
 
 if __name__ == "__main__":

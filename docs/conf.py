@@ -16,3 +16,4 @@ napoleon_google_docstring = False
 napoleon_use_rtype = False
 autodoc_typehints = "none"
 autodoc_preserve_defaults = True
+smartquotes = False
