@@ -57,14 +57,9 @@ def _require_espresso(work: Work, electronic: ElectronicStructureMaker) -> None:
 
 
 def _require_vasp(work: Work, electronic: ElectronicStructureMaker) -> None:
-    from corecrown.workflows.vasp.potcars import require_potcars
-    from corecrown.workflows.vasp.run import find_command
-
     for cell, steps in work:
         for step in steps:
-            inputs = getattr(electronic, step.value).inputs(cell.structure)
-            find_command(inputs.program)
-            require_potcars(inputs.potcars.values())
+            getattr(electronic, step.value).require_ready(cell.structure)
 
 
 def read_progress(attempt: Path) -> Progress:

@@ -13,8 +13,9 @@ from corecrown.workflows.bandstructure import mesh_band_structure
 from corecrown.workflows.jobs_base import StepMaker, cell_mismatch
 from corecrown.workflows.protocols import Theory
 from corecrown.workflows.record import StepFolder, StepOutput, make_key
-from corecrown.workflows.vasp.inputs import VaspInput
-from corecrown.workflows.vasp.run import run_vasp, tidy
+from corecrown.workflows.vasp.inputs import Program, VaspInput
+from corecrown.workflows.vasp.potcars import find_potcars, require_potcars
+from corecrown.workflows.vasp.run import find_command, run_vasp, tidy
 from corecrown.workflows.vasp.vasprun import VaspRun, read_core_count, read_run
 
 __all__ = [
@@ -35,6 +36,17 @@ class VaspMaker(StepMaker):
     def inputs(self, structure: Structure) -> VaspInput:
         """Return the input of VASP for a cell."""
         raise RunError(f"{type(self).__name__} writes no input", "a Maker of a step says what it writes")
+
+    def require_ready(self, structure: Structure) -> None:
+        """Raise if the program or a POTCAR of this step is out of reach; writes no input, so it costs nothing.
+
+        Raises
+        ------
+        InputError
+            Naming what is missing and how to get it.
+        """
+        find_command(Program.NCL if self.level.spin_orbit else Program.STD)
+        require_potcars(find_potcars(element.symbol for element in structure.composition).values())
 
     def key(self, inputs: VaspInput, source: StepOutput | None) -> str:
         """Return the hash of all that determines the result of this step."""
