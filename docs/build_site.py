@@ -15,6 +15,7 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 SOURCE, SITE = ROOT / "build" / "docs", ROOT / "build" / "site"
 
+MAGIC = "# %matplotlib inline\n"
 PICTURES = {".png", ".svg"}
 OUTSIDE = re.compile(r"(?<!!)\[([^\]]+)\]\((?:\.\./)+((?!reference/)[^)#]+?)(?:#[^)]*)?\)")
 """Links to files of the repository that are no pages: their path is shown instead."""
@@ -85,7 +86,7 @@ def _as_page(source: str, name: str) -> str:
         if "[markdown]" in head:
             parts.append("\n".join(line.removeprefix("#").removeprefix(" ") for line in body.strip().splitlines()))
         elif body.strip():
-            parts.append(f"```python\n{body.strip()}\n```")
+            parts.append(f"```python\n{body.replace(MAGIC, '').strip()}\n```")
     note = f"*This is the notebook `notebooks/{name}`; `jupytext --to ipynb notebooks/{name}` makes one to run.*"
     picture = f"images/notebook-{name[0]}.png"
     last = [f"![The figure](../{picture})"] if (DOCS / picture).is_file() else []

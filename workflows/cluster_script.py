@@ -160,6 +160,7 @@ def _commands(
         *(stage.asks.before or []),
         *_exports(stage),
         f"left=$((walltime - SECONDS - {margin_s(stage.walltime_s)}))",
+        '[ "$left" -ge 1 ] || left=1',
         "export CORECROWN_WALLTIME_S=$left",
         f'timeout -k 20 "$left" {_corecrown(settings)} {run} $cells --in-queue {steps}'.rstrip(),
         "code=$?",
