@@ -11,6 +11,7 @@
 # This notebook builds the two cells, reads results that ship with the package, and ends in a figure. It needs no DFT program.
 
 # %%
+# %matplotlib inline
 from corecrown.postprocess import read_reference
 from corecrown.postprocess.reference import read_provenance, reference_names
 from corecrown.structures import build

@@ -12,6 +12,7 @@
 # the notebook says what is missing.
 
 # %%
+# %matplotlib inline
 import numpy as np
 
 from corecrown.postprocess import read_reference

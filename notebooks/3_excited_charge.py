@@ -12,6 +12,7 @@
 # they ship. Where they do not, it says so, and shows what projections of the ground state can tell.
 
 # %%
+# %matplotlib inline
 from corecrown.postprocess import read_reference
 from corecrown.postprocess.reference import reference_names
 

@@ -12,6 +12,7 @@
 # from a known density of states at the edges that the study states, with noise, drift and tip changes. Every figure says so.
 
 # %%
+# %matplotlib inline
 import tempfile
 from pathlib import Path
 

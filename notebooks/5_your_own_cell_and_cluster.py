@@ -11,6 +11,7 @@
 # names that cell beside the ones that are built in; a plan says what it costs; and the same file goes to a queue.
 
 # %%
+# %matplotlib inline
 import tempfile
 from pathlib import Path
 
