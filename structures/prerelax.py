@@ -4,6 +4,8 @@ import contextlib
 import io
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
 from importlib.metadata import version
 from typing import Any
 
@@ -17,7 +19,7 @@ from corecrown.errors import InputError, RunError
 from corecrown.structures.formamidinium import find_formamidinium, measure_axes, unwrap
 from corecrown.structures.groups import label_groups
 
-__all__ = ["FORCE_LIMIT", "PrerelaxReport", "prerelax"]
+__all__ = ["FORCE_LIMIT", "PrerelaxMinimum", "PrerelaxReport", "Route", "prerelax"]
 
 FORCE_LIMIT = 1e-3
 """Force to stop at, eV/Å. The lattice of these crystals is soft: octahedra tilt while a grows and b shrinks, at little
@@ -28,6 +30,29 @@ _RIGHT_ANGLE_TOLERANCE_DEG = 0.5
 _SYMPREC = 1e-3
 _LONGEST_STEP = 0.1
 _MOVED_TOO_FAR_ANGSTROM = 2.5
+_ROUGH = 10
+_SAME_MINIMUM_MEV = 2.0
+_SAME_MINIMUM_ANGSTROM = 0.05
+
+
+class Route(StrEnum):
+    """Ways down to a minimum: FA lies in a valley of its own, and which one it ends in depends on the way."""
+
+    ALL_AT_ONCE = "all at once"
+    CAGE_FIRST = "cage first, then FA too"
+
+
+class PrerelaxMinimum(BaseModel):
+    """Where one route ended."""
+
+    model_config = ConfigDict(frozen=True)
+
+    route: Route
+    energy_ev: float = Field(description="of the cell, by the potential")
+    lattice_angstrom: tuple[float, float, float]
+    largest_turn_deg: float | None = Field(None, description="of the N-N axis of an FA ion; null without FA")
+    steps: int
+    converged: bool
 
 
 class PrerelaxReport(BaseModel):
@@ -42,12 +67,13 @@ class PrerelaxReport(BaseModel):
     energy_before_ev: float = Field(description="of the cell, by the potential")
     energy_after_ev: float = Field(description="of the cell, by the potential")
     largest_force_ev_per_angstrom: float = Field(description="left on an atom at the end, eV/Å")
-    largest_stress_gpa: float = Field(description="left along a, b or c at the end, GPa")
+    largest_stress_gpa: float = Field(description="left along the axes that relaxed, GPa")
     lattice_before_angstrom: tuple[float, float, float]
     lattice_after_angstrom: tuple[float, float, float]
     largest_displacement_angstrom: float = Field(description="of an atom, fractional positions compared, drift removed")
     largest_turn_deg: float | None = Field(None, description="of the N-N axis of an FA ion; null without FA")
     symmetry_kept: str = Field(description="space group that was kept; P1 where none was")
+    minima: tuple[PrerelaxMinimum, ...] = Field((), description="where each route ended, lowest energy first")
 
     def sentence(self) -> str:
         """Say it in a line."""
@@ -58,8 +84,20 @@ class PrerelaxReport(BaseModel):
         return (
             f"pre-relaxed with {self.model}, axes kept orthogonal, symmetry {self.symmetry_kept} kept: {end} to "
             f"{self.fmax_ev_per_angstrom:g} eV/Å in {self.steps} steps, {self.largest_stress_gpa:.3f} GPa left; a b c "
-            f"{before} -> {after} Å{turned}"
+            f"{before} -> {after} Å{turned}{self._others()}"
         )
+
+    def _others(self) -> str:
+        """Tell of the minima that are not the lowest."""
+        said = ""
+        for other in self.minima[1:]:
+            above = 1000 * (other.energy_ev - self.energy_after_ev)
+            apart = max(abs(x - y) for x, y in zip(other.lattice_angstrom, self.lattice_after_angstrom, strict=True))
+            if above > _SAME_MINIMUM_MEV or apart > _SAME_MINIMUM_ANGSTROM:
+                lengths = " ".join(f"{x:.3f}" for x in other.lattice_angstrom)
+                turned = "" if other.largest_turn_deg is None else f", N-N axes turned by {other.largest_turn_deg:.1f}°"
+                said += f"; another minimum {above:.0f} meV a cell higher: a b c {lengths} Å{turned} ({other.route})"
+        return said
 
 
 def prerelax(
@@ -68,6 +106,8 @@ def prerelax(
     fmax_ev_per_angstrom: float = FORCE_LIMIT,
     max_steps: int = 1000,
     keep_symmetry: bool = True,
+    free_axes: str | None = None,
+    both_routes: bool = True,
 ) -> tuple[Structure, PrerelaxReport]:
     """Relax cell lengths and atoms with CHGNet.
 
@@ -82,6 +122,12 @@ def prerelax(
         Steps of the optimiser (BFGS) at most; the report says whether that was enough.
     keep_symmetry
         Keep the space group that the structure has within 0.001 Å.
+    free_axes
+        Lattice constants that relax, for example "ab". By default all three; of a slab those in its plane, of a
+        platelet none, since their vacuum is no crystal.
+    both_routes
+        Where there is FA, go down twice: everything at once, and with FA held until the cage around it has relaxed.
+        The lower end is returned, both are reported. False: everything at once only, in half the time.
 
     Returns
     -------
@@ -107,54 +153,116 @@ def prerelax(
             f"the axes of this cell are not orthogonal: {', '.join(f'{x:.2f}' for x in structure.lattice.angles)}°",
             "pre-relaxation keeps orthogonal axes; give such a cell",
         )
+    free = _free_axes(structure) if free_axes is None else free_axes
+    if set(free) - set("abc"):
+        raise InputError(f"free_axes: {free!r} are not axes", "letters of 'abc', for example 'ab'")
     chgnet_model, chgnet_calculator = _chgnet()
-    from ase.constraints import FixSymmetry
-    from ase.filters import FrechetCellFilter
-    from ase.optimize import BFGS
-
-    bare = Structure(structure.lattice, structure.species, structure.frac_coords)
+    ions = find_formamidinium(structure)
     with _one_thread(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        atoms = AseAtomsAdaptor.get_atoms(bare, msonable=False)
-        atoms.calc = chgnet_calculator(chgnet_model.load(verbose=False), use_device="cpu")
-        if keep_symmetry:
-            atoms.set_constraint(FixSymmetry(atoms, symprec=_SYMPREC))
-        before = float(atoms.get_potential_energy())
-        optimiser = BFGS(FrechetCellFilter(atoms, mask=[1, 1, 1, 0, 0, 0]), logfile=None, maxstep=_LONGEST_STEP)
-        converged = bool(optimiser.run(fmax_ev_per_angstrom, max_steps))
-        after = float(atoms.get_potential_energy())
-        force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
-        stress = float(np.abs(atoms.get_stress()[:3]).max() / units.GPa)
-    lengths = tuple(float(x) for x in atoms.cell.lengths())
-    fractional = atoms.get_scaled_positions(wrap=False)
-    moved = _largest_displacement(structure, fractional, np.array(lengths))
-    if not np.isfinite(after) or moved > _MOVED_TOO_FAR_ANGSTROM:
+        calculator = chgnet_calculator(chgnet_model.load(verbose=False), use_device="cpu")
+        run = _Run(structure, calculator, fmax_ev_per_angstrom, max_steps, free, keep_symmetry)
+        ends = [run.relax(Route.ALL_AT_ONCE)]
+        if ions and both_routes:
+            ends.append(run.relax(Route.CAGE_FIRST))
+    best = min(ends, key=lambda end: end.minimum.energy_ev)
+    moved = _largest_displacement(structure, best.structure)
+    if not np.isfinite(best.minimum.energy_ev) or moved > _MOVED_TOO_FAR_ANGSTROM:
         raise RunError(
             f"CHGNet moved an atom by {moved:.1f} Å: the structure it ended in is not the one it began with",
             "look at the cell that was built; start DFT from it without pre-relaxation",
         )
-    relaxed = Structure(
-        Lattice.orthorhombic(*lengths), structure.species, fractional, site_properties=structure.site_properties
-    )
-    if "group" not in relaxed.site_properties:
-        relaxed = label_groups(relaxed)
+    relaxed = best.structure if "group" in best.structure.site_properties else label_groups(best.structure)
     report = PrerelaxReport(
         model=f"CHGNet (chgnet {version('chgnet')})",
-        steps=int(optimiser.nsteps),
-        converged=converged,
+        steps=best.minimum.steps,
+        converged=best.minimum.converged,
         fmax_ev_per_angstrom=fmax_ev_per_angstrom,
-        energy_before_ev=before,
-        energy_after_ev=after,
-        largest_force_ev_per_angstrom=force,
-        largest_stress_gpa=stress,
+        energy_before_ev=run.energy_before_ev,
+        energy_after_ev=best.minimum.energy_ev,
+        largest_force_ev_per_angstrom=best.force,
+        largest_stress_gpa=best.stress_gpa,
         lattice_before_angstrom=structure.lattice.abc,
-        lattice_after_angstrom=lengths,
+        lattice_after_angstrom=best.minimum.lattice_angstrom,
         largest_displacement_angstrom=moved,
-        largest_turn_deg=_largest_turn(structure, relaxed),
+        largest_turn_deg=best.minimum.largest_turn_deg,
         symmetry_kept=_space_group(structure) if keep_symmetry else "P1",
+        minima=tuple(end.minimum for end in sorted(ends, key=lambda end: end.minimum.energy_ev)),
     )
     relaxed.properties = dict(structure.properties or {}) | {"prerelaxed": report.model_dump(mode="json")}
     return relaxed, report
+
+
+@dataclass(frozen=True)
+class _End:
+    """Where a route ended: what is reported of it, the structure, and force (eV/Å) and stress (GPa) that are left."""
+
+    minimum: PrerelaxMinimum
+    structure: Structure
+    force: float
+    stress_gpa: float
+
+
+class _Run:
+    """Relaxations of one cell with one calculator."""
+
+    def __init__(
+        self, structure: Structure, calculator: Any, fmax: float, max_steps: int, free: str, keep_symmetry: bool
+    ) -> None:
+        self.structure = structure
+        self.fmax = fmax
+        self.max_steps = max_steps
+        self.mask = [int(axis in free) for axis in "abc"] + [0, 0, 0]
+        self.keep_symmetry = keep_symmetry
+        self.start = AseAtomsAdaptor.get_atoms(
+            Structure(structure.lattice, structure.species, structure.frac_coords), msonable=False
+        )
+        self.start.calc = calculator
+        self.energy_before_ev = float(self.start.get_potential_energy())
+
+    def relax(self, route: Route) -> _End:
+        """Go one route to its end."""
+        atoms = self.start.copy()
+        atoms.calc = self.start.calc
+        steps = 0
+        if route is Route.CAGE_FIRST:
+            held = [i for ion in find_formamidinium(self.structure) for i in ion]
+            steps += self._descend(atoms, held, _ROUGH * self.fmax)[0]
+        more, converged = self._descend(atoms, [], self.fmax)
+        lengths = tuple(float(x) for x in atoms.cell.lengths())
+        ended = Structure(
+            Lattice.orthorhombic(*lengths),
+            self.structure.species,
+            atoms.get_scaled_positions(wrap=False),
+            site_properties=self.structure.site_properties,
+        )
+        minimum = PrerelaxMinimum(
+            route=route,
+            energy_ev=float(atoms.get_potential_energy()),
+            lattice_angstrom=lengths,
+            largest_turn_deg=_largest_turn(self.structure, ended),
+            steps=steps + more,
+            converged=converged,
+        )
+        force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+        stress = float(np.abs(atoms.get_stress()[:3] * self.mask[:3]).max() / units.GPa)
+        return _End(minimum, ended, force, stress)
+
+    def _descend(self, atoms: Any, held: list[int], fmax: float) -> tuple[int, bool]:
+        from ase.constraints import FixAtoms, FixSymmetry
+        from ase.filters import FrechetCellFilter
+        from ase.optimize import BFGS
+
+        constraints = [FixSymmetry(atoms, symprec=_SYMPREC)] if self.keep_symmetry else []
+        atoms.set_constraint([*constraints, *([FixAtoms(held)] if held else [])])
+        optimiser = BFGS(FrechetCellFilter(atoms, mask=self.mask), logfile=None, maxstep=_LONGEST_STEP)
+        converged = bool(optimiser.run(fmax, self.max_steps))
+        return int(optimiser.nsteps), converged
+
+
+def _free_axes(structure: Structure) -> str:
+    made = structure.properties or {}
+    return "" if "platelet" in made else "ab" if "slab" in made else "abc"
 
 
 def _chgnet() -> tuple[Any, Any]:
@@ -191,11 +299,11 @@ def _largest_turn(before: Structure, after: Structure) -> float | None:
     return max(turns, default=None)
 
 
-def _largest_displacement(structure: Structure, fractional: np.ndarray, lengths: np.ndarray) -> float:
-    offsets = fractional - structure.frac_coords
+def _largest_displacement(before: Structure, after: Structure) -> float:
+    offsets = after.frac_coords - before.frac_coords
     offsets -= np.round(offsets)
     offsets -= offsets.mean(axis=0)
-    return float(np.linalg.norm(offsets * lengths, axis=1).max())
+    return float(np.linalg.norm(after.lattice.get_cartesian_coords(offsets), axis=1).max())
 
 
 def _space_group(structure: Structure) -> str:

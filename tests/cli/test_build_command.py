@@ -50,6 +50,15 @@ def test_build_cuts_slabs_and_platelets(monkeypatch, capsys, tmp_path):
     assert json.loads(out)["properties"]["platelet"]["charge"] == 0
 
 
+def test_build_takes_any_direction_and_a_roll(monkeypatch, capsys, tmp_path):
+    arguments = ("--fa", 25, "--direction", 1, 1, 0, "--roll", 40)
+    code, out, _ = run(monkeypatch, capsys, "build", *arguments, "-o", tmp_path / "cell.cif", "--json")
+    assert code == 0
+    report = json.loads(out)["properties"]["substitution"]
+    assert report["alignment"] == "(1, 1, 0)"
+    assert report["ions"][0]["roll_deg"] == pytest.approx(40, abs=0.01)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -59,6 +68,13 @@ def test_build_cuts_slabs_and_platelets(monkeypatch, capsys, tmp_path):
         (("--fa", "25", "--sites", "one", "-o", "x.cif"), "not a list of numbers"),
         (("--fa", "25", "--strain", "much", "-o", "x.cif"), "neither auto nor a number"),
         (("--fa", "25", "--picture", "x.doc", "-o", "x.cif"), "not written as .doc"),
+        (("--fa", "25", "--picture", "/proc/none/x.png", "-o", "y.cif"), "cannot be written"),
+        (("--fa", "25", "--alignment", "b", "--direction", 1, 1, 0, "-o", "x.cif"), "both name a direction"),
+        (("--fa", "25", "--direction", 0, 0, 0, "-o", "x.cif"), "not a direction"),
+        (("--fa", "0", "--crown", 2, "-o", "x.cif"), "--crown has no meaning"),
+        (("--core", 2, "--heads", "random", "-o", "x.cif"), "--heads has no meaning"),
+        (("--fa", "50", "--monolayers", 2, "--sites", "1,2", "-o", "x.cif"), "--sites has no meaning"),
+        (("--fa", "100", "--alignment", "b", "--heads", "parallel", "-o", "x.cif"), "atoms overlap: Br-H"),
         (("-o", "x.cif"), "--fa"),
         (("--fa", "25"), "--output"),
     ],

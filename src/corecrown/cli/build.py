@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 PICTURE_SUFFIXES = (".png", ".pdf", ".svg")
+_VACUUM = 15.0
 
 
 class _Axis(StrEnum):
@@ -55,9 +56,19 @@ def build(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="File to write: .cif, POSCAR or .vasp, .xyz, .xsf, .pwi, .json.")
     ],
-    fa: Annotated[float, typer.Option("--fa", help="Percentage of A sites that carry formamidinium.")],
+    fa: Annotated[
+        float | None,
+        typer.Option("--fa", help="Percentage of A sites that carry formamidinium (not with --core)."),
+    ] = None,
     alignment: Annotated[
         _Axis | None, typer.Option("--alignment", help="Direction of the N-N axes; b if none is named.")
+    ] = None,
+    direction: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option("--direction", help="Any direction of the N-N axes, x along a and z along c.", metavar="X Y Z"),
+    ] = None,
+    roll: Annotated[
+        float | None, typer.Option("--roll", help="Degrees about the N-N axis; by default what fits the cage best.")
     ] = None,
     lattice: Annotated[
         _Lattice, typer.Option("--lattice", help="Whose lattice constants and framework.")
@@ -86,7 +97,7 @@ def build(
         int | None, typer.Option("--core", help="Octahedra along the edge of a platelet's CsPbBr3 core.")
     ] = None,
     crown: Annotated[int, typer.Option("--crown", help="Octahedra of FAPbBr3 on each side of the core.")] = 0,
-    vacuum: Annotated[float, typer.Option("--vacuum", help="Å around a slab or platelet.")] = 15.0,
+    vacuum: Annotated[float, typer.Option("--vacuum", help="Å around a slab or platelet.")] = _VACUUM,
     relax_with: Annotated[
         _Model | None, typer.Option("--relax-with", help="Relax cell and atoms with this potential first.")
     ] = None,
@@ -101,12 +112,32 @@ def build(
     from corecrown.structures.files import check_writable
 
     check_writable(output)
-    if picture is not None and picture.suffix.lower() not in PICTURE_SUFFIXES:
-        raise InputError(f"{picture}: pictures are not written as {picture.suffix}", f"{', '.join(PICTURE_SUFFIXES)}")
+    _check_picture(picture)
+    given = {
+        "--fa": fa is not None and fa != 100,
+        "--sites": sites is not None,
+        "--heads": heads is not _Heads.SYMMETRIC,
+        "--seed": seed != 0,
+        "--roll": roll is not None,
+        "--supercell": supercell != (1, 1, 1),
+        "--termination": termination is not _Termination.AX,
+    }
+    if core is not None:
+        _refuse(given, tuple(given), "a platelet has a CsPbBr3 core and an FAPbBr3 crown, both whole (--core, --crown)")
+    elif fa is None:
+        raise InputError("--fa is missing", "the percentage of A sites that carry formamidinium, for example --fa 25")
+    elif monolayers is not None:
+        given["--supercell"] = supercell[2] != 1
+        _refuse(given, ("--sites", "--heads", "--seed", "--roll", "--supercell"), "not of a slab; along c it is cut")
+    else:
+        given |= {"--crown": crown != 0, "--vacuum": vacuum != _VACUUM}
+        _refuse(given, ("--termination", "--crown", "--vacuum"), "it goes with --monolayers or --core")
+    if alignment is not None and direction is not None:
+        raise InputError("--alignment and --direction both name a direction", "give one of the two")
     notes: list[str] = []
-    if fa and alignment is None:
+    axis: str | tuple[float, float, float] | None = alignment.value if alignment is not None else direction
+    if (fa or core is not None) and axis is None:
         notes.append("no alignment was named: b was taken")
-    axis = alignment.value if alignment is not None else None
     expansion = _strain(strain)
     if core is not None:
         cell = structures.platelet(
@@ -124,19 +155,20 @@ def build(
             termination.value,
             vacuum=vacuum,
             lateral=supercell[:2],
-            fa=fa,
+            fa=fa or 0,
             alignment=axis,
             lattice=lattice.value,
             strain=expansion,
         )
     else:
         cell = structures.build(
-            fa,
+            fa or 0,
             axis,
             lattice.value,
             supercell,
             _sites(sites),
             heads=heads.value,
+            roll_deg=roll,
             seed=seed,
             strain=expansion,
         )
@@ -146,8 +178,30 @@ def build(
         notes.append(report.sentence())
     structures.write_structure(cell, output)
     if picture is not None:
-        structures.draw_cell(cell, title=cell.composition.reduced_formula).savefig(picture, dpi=200)
+        _draw(cell, picture)
     _show_built(cell, output, picture, notes, as_json)
+
+
+def _refuse(given: dict[str, bool], names: tuple[str, ...], why: str) -> None:
+    """Refuse options that would be left out of account."""
+    for name in names:
+        if given[name]:
+            raise InputError(f"{name} has no meaning here", why)
+
+
+def _check_picture(path: Path | None) -> None:
+    if path is not None and path.suffix.lower() not in PICTURE_SUFFIXES:
+        raise InputError(f"{path}: pictures are not written as {path.suffix}", f"{', '.join(PICTURE_SUFFIXES)}")
+
+
+def _draw(cell: "Structure", path: Path) -> None:
+    from corecrown.structures.picture import draw_cell
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw_cell(cell, title=cell.composition.reduced_formula).savefig(path, dpi=200)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}", "choose another place") from error
 
 
 def _strain(text: str | None) -> float | str | None:
@@ -207,8 +261,7 @@ def distortion(
     from corecrown.postprocess.distortion import measure_distortion
     from corecrown.structures.files import find_structure
 
-    if figure is not None and figure.suffix.lower() not in PICTURE_SUFFIXES:
-        raise InputError(f"{figure}: figures are not written as {figure.suffix}", f"{', '.join(PICTURE_SUFFIXES)}")
+    _check_picture(figure)
     structure, where = find_structure(path, _read_output)
     found = measure_distortion(structure)
     notes = [*found.notes]
@@ -220,9 +273,7 @@ def distortion(
             notes.append(f"a, b and c are the file's axes, which are not Pbnm ({notice.split(':')[0]} elsewhere)")
     found = found.model_copy(update={"notes": notes})
     if figure is not None:
-        from corecrown.structures.picture import draw_cell
-
-        draw_cell(structure, title=structure.composition.reduced_formula).savefig(figure, dpi=200)
+        _draw(structure, figure)
     if as_json:
         print_json(found)
     else:
