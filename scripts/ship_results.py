@@ -25,9 +25,10 @@ import yaml
 from pymatgen.core import Structure
 
 from corecrown.errors import CorecrownError, InputError
+from corecrown.postprocess.comparison import compare_study, load_experiment
 from corecrown.postprocess.results import CellResult, Step, StepResult, StudyResult
 from corecrown.postprocess.study import read_study, write_study
-from corecrown.resources import input_folder, read_yaml
+from corecrown.resources import input_folder, input_names, read_yaml
 
 ARRAYS = (".json", ".npz", ".csv", ".cube", ".xsf")
 PACKED = (".gz", ".npz")
@@ -109,7 +110,7 @@ def ship(
             Structure.from_dict(cell.structure).to(
                 filename=str(_made(draft / "cells" / cell.label / f"{cell.label}.cif"))
             )
-        result = _with_paths(study.result, moved)
+        result = _compared(_with_paths(study.result, moved))
         write_study(result, draft)
         asked = _copy_study_file(study.folder, draft)
         provenance = _provenance(result, study.folder, name, asked, commands or [], notes or [])
@@ -178,6 +179,15 @@ def _with_paths(result: StudyResult, moved: dict[str, str]) -> StudyResult:
             update["pdos"] = cell.pdos.model_copy(update={"file": moved.get(cell.pdos.file or "")})
         cells.append(cell.model_copy(update=update))
     return result.model_copy(update={"cells": cells})
+
+
+def _compared(result: StudyResult) -> StudyResult:
+    """Return the study set beside its experiment by today's rules; as it was where the experiment does not ship."""
+    before = result.comparison
+    if before is None or before.experiment not in input_names("experiments"):
+        return result
+    after = compare_study(result, load_experiment(before.experiment), before.gap_uncertainty_ev)
+    return result.model_copy(update={"comparison": after})
 
 
 def _copy_study_file(folder: Path, draft: Path) -> dict[str, Any]:
