@@ -72,6 +72,8 @@ class StudyPlan(BaseModel):
     cells: dict[str, dict[str, PlannedStep]]
     total_core_hours: float
     cost_note: str
+    notices: tuple[str, ...] = ()
+    """What was done to structures of the user's, for example renaming the axes of a Pnma cell."""
 
 
 def plan_study(spec: StudySpec, folder: Path | None = None, inputs: Path | None = None) -> StudyPlan:
@@ -97,10 +99,16 @@ def plan_study(spec: StudySpec, folder: Path | None = None, inputs: Path | None 
 
         claim_folder(spec, inputs)  # so that ``study collect`` knows the study when the folders come back
     planned: dict[str, dict[str, PlannedStep]] = {}
-    for cell in build_cells(spec):
+    cells = build_cells(spec)
+    for cell in cells:
         planned[cell.label] = _plan_cell(cell, steps, steps_of(cell, steps.steps), folder, inputs)
     total = sum(step.core_hours for cell_steps in planned.values() for step in cell_steps.values() if not step.reused)
-    return StudyPlan(cells=planned, total_core_hours=round(total, 5), cost_note=cost_note(spec.engine))
+    return StudyPlan(
+        cells=planned,
+        total_core_hours=round(total, 5),
+        cost_note=cost_note(spec.engine),
+        notices=tuple(f"{cell.label}: {note}" for cell in cells if cell.spec.file is not None for note in cell.notes),
+    )
 
 
 def _plan_cell(

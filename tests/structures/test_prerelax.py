@@ -71,7 +71,8 @@ def test_another_minimum_is_told():
     report = PrerelaxReport(
         model="CHGNet", steps=9, converged=True, fmax_ev_per_angstrom=0.001, energy_before_ev=-9.0,
         energy_after_ev=-10.0, largest_force_ev_per_angstrom=0.001, largest_stress_gpa=0.0,
-        lattice_before_angstrom=(8.2, 8.3, 11.8), lattice_after_angstrom=(8.44, 8.5, 12.0), largest_displacement_angstrom=0.1, largest_turn_deg=38.0,
+        lattice_before_angstrom=(8.2, 8.3, 11.8), lattice_after_angstrom=(8.44, 8.5, 12.0),
+        largest_displacement_angstrom=0.1, largest_turn_deg=38.0,
         symmetry_kept="Pm (6)", minima=minima,
     )  # fmt: skip
     assert "another minimum 36 meV a cell higher" in report.sentence()

@@ -70,6 +70,8 @@ def plan(
     print_table(
         f"{study_file}: about {planned.total_core_hours:.1f} core-hours", header, rows, caption=planned.cost_note
     )
+    for notice in planned.notices:
+        typer.echo(f"  ! {notice}")
     if inputs is not None:
         typer.echo(f"inputs written to {inputs}")
 
