@@ -223,6 +223,8 @@ def _claim(request: ConvergenceRequest, folder: Path) -> None:
         theirs = read_yaml(place).get("cell")
         if theirs != request.cell:
             raise InputError(f"{folder}: holds the convergence of {theirs!r}", "give another folder with -d")
+    elif folder.is_file():
+        raise InputError(f"{folder}: is a file", "give a folder with -d")
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: is not empty and holds no convergence study", "give a new or empty folder with -d")
     write_whole(place, yaml.safe_dump(request.model_dump(mode="json"), sort_keys=False))

@@ -156,6 +156,8 @@ def make_request(
     InputError
         If a name is unknown or a value not allowed.
     """
+    if not vary:
+        raise InputError("vary: nothing is named", f"known: {', '.join(Quantity)}")
     for name in vary:
         if name not in list(Quantity):
             raise InputError(f"vary: {name!r} cannot be varied", f"known: {', '.join(Quantity)}")
@@ -164,13 +166,16 @@ def make_request(
     settings: StepSettings = load_protocol(protocol).settings(Step.SCF)
     own_mesh = settings.kpoint_mesh or mesh_from_spacing(structure, settings.kpoint_spacing or 1.0)
     wanted = tuple(dict.fromkeys(cutoffs_ry if cutoffs_ry is not None else CUTOFFS_RY))
-    grids = tuple(dict.fromkeys(meshes or [mesh_from_spacing(structure, spacing) for spacing in SPACINGS]))
-    for cutoff in wanted:
+    if meshes is None:
+        meshes = [mesh_from_spacing(structure, spacing) for spacing in SPACINGS]
+    grids = tuple(dict.fromkeys(meshes))
+    fixed_cutoff = settings.cutoff_wfc_ry if fixed_cutoff_ry is None else fixed_cutoff_ry
+    for cutoff in (*wanted, fixed_cutoff):
         if not 5 <= cutoff <= 1000:
-            raise InputError(f"cutoffs: {cutoff:g} Ry is not possible", "from 5 to 1000 Ry")
+            raise InputError(f"cutoff: {cutoff:g} Ry is not possible", "from 5 to 1000 Ry")
     for mesh in (*grids, fixed_mesh or own_mesh):
         if any(not 1 <= n <= 50 for n in mesh):
-            raise InputError(f"meshes: {'x'.join(map(str, mesh))} is not possible", "three numbers from 1 to 50")
+            raise InputError(f"mesh: {'x'.join(map(str, mesh))} is not possible", "three numbers from 1 to 50")
     for name, values in ((Quantity.CUTOFF, wanted), (Quantity.MESH, grids)):
         if name.value in vary and len(values) < 2:
             raise InputError(f"{name.value}: one point tells nothing of convergence", "give two or more")
@@ -182,7 +187,7 @@ def make_request(
             functional=Functional(functional),
             cutoffs_ry=wanted if "cutoff" in vary else (),
             meshes=grids if "mesh" in vary else (),
-            fixed_cutoff_ry=fixed_cutoff_ry if fixed_cutoff_ry is not None else settings.cutoff_wfc_ry,
+            fixed_cutoff_ry=fixed_cutoff,
             fixed_mesh=fixed_mesh or own_mesh,
             stress=stress,
         )

@@ -31,6 +31,8 @@ def test_the_plan_is_one_json_document_and_runs_nothing(tmp_path):
         (["fa000", "--cutoffs", "40,sixty"], "sixty"),
         (["fa000", "--meshes", "2x2"], "2x2"),
         (["fa000", "--at-mesh", "2x2x-1"], "2x2x-1"),
+        (["fa000", "--meshes", "²x1x1,1x1x1"], "²x1x1"),
+        (["fa000", "--vary", ","], "vary"),
         (["fa000", "--protocol", "fats"], "fats"),
         (["fa000", "--functional", "LDA"], "LDA"),
         (["nothing.cif"], "nothing.cif"),

@@ -157,11 +157,11 @@ def _check_figure(figure: Path | None) -> None:
 
 
 def _draw(result: "ConvergenceResult", figure: Path) -> None:
+    from corecrown.files import write_whole
     from corecrown.postprocess.plots.convergence import plot_convergence
     from corecrown.postprocess.plots.style import figure_bytes
 
-    figure.parent.mkdir(parents=True, exist_ok=True)
-    figure.write_bytes(figure_bytes(plot_convergence(result), figure.suffix[1:]))
+    write_whole(figure, figure_bytes(plot_convergence(result), figure.suffix[1:]))
 
 
 def _words(text: str) -> list[str]:
@@ -181,7 +181,7 @@ def _mesh(word: str, option: str) -> Mesh:
     from corecrown.errors import InputError
 
     parts = word.lower().replace("×", "x").split("x")
-    if len(parts) != 3 or not all(part.isdigit() for part in parts):
+    if len(parts) != 3 or not all(part.isdecimal() and part.isascii() for part in parts):
         raise InputError(f"{option}: {word!r} is not a mesh", "three whole numbers, for example 2x2x1")
     first, second, third = (int(part) for part in parts)
     return first, second, third
