@@ -167,8 +167,7 @@ class ExcitationMaker(EspressoMaker):
             for state in self.states
         ]
         files = scf_files(attempt) | charges.files
-        for folder in {run.folder for run in runs.values()} | {attempt}:
-            tidy(folder)
+        tidy(attempt)
         return self.result(ground.run, attempt, record, key, inputs, wall_s, excitation=excitations, files=files)
 
     def _refuse_metal(self, record: StepFolder) -> None:
@@ -232,8 +231,6 @@ class ExcitationMaker(EspressoMaker):
         if ground.run.energy_ev is None or energy is None:
             return {}
         relaxed = relax_state(attempt, ground, run, self.settings)
-        for folder in (f"{run.state.folder}-relaxed", f"{run.state.folder}-relaxed-ground"):
-            tidy(attempt / folder)
         if not relaxed.kept:
             notes.append(f"relaxed in the excited state, it did not hold: {relaxed.why_not}")
             return {}
@@ -341,10 +338,15 @@ def _as_before(after: Projections, before: Projections) -> Projections:
     return after
 
 
-def tidy(folder: Path) -> None:
-    """Remove what nobody reads any more: orbitals, the copy for pp.x, and of excited states the density."""
-    remove_wavefunctions(folder)
-    for bare in (folder / OUTDIR).glob("*-bare.save"):
-        for path in bare.iterdir():
+def tidy(attempt: Path) -> None:
+    """Remove what nobody reads any more: orbitals, copies for pp.x, and densities but that of the ground state."""
+    tries = [path for path in attempt.iterdir() if (path / OUTDIR).is_dir()]
+    for folder in (attempt, *tries):
+        remove_wavefunctions(folder)
+        for bare in (folder / OUTDIR).glob("*-bare.save"):
+            for path in bare.iterdir():
+                path.unlink()
+            bare.rmdir()
+    for folder in tries:
+        for path in (folder / OUTDIR).glob("*.save/charge-density*"):
             path.unlink()
-        bare.rmdir()
