@@ -21,7 +21,7 @@ OUTSIDE = re.compile(r"(?<!!)\[([^\]]+)\]\((?:\.\./)+((?!reference/)[^)#]+?)(?:#
 """Links to files of the repository that are no pages: their path is shown instead."""
 
 ORDER = {
-    "Start": ["install", "tutorial", "howto", "gallery"],
+    "Start": ["install", "tutorial", "howto", "gallery", "gallery/README"],
     "The source study": ["paper"],
     "Topics": ["structures", "engine", "vasp", "convergence", "masses", "excitation", "sts", "theory"],
     "Running": ["clusters", "checks", "failures", "cluster-failures"],
@@ -42,7 +42,11 @@ def main() -> int:
     """Gather the pages and build; return what sphinx returns."""
     shutil.rmtree(SOURCE, ignore_errors=True)
     pages = {path.relative_to(DOCS).as_posix(): path.read_text(encoding="utf-8") for path in DOCS.rglob("*.md")}
-    pages = {path: text for path, text in pages.items() if path.count("/") == 0 or path.startswith("reference/")}
+    pages = {
+        path: text
+        for path, text in pages.items()
+        if path.count("/") == 0 or path.startswith(("reference/", "gallery/"))
+    }
     pages |= make_reference.pages() | notebook_pages()
     pages["index.md"] += navigation({path.removesuffix(".md") for path in pages})
     for path, text in pages.items():
