@@ -1,6 +1,6 @@
 """Fit the cost model to the recorded runs of docs/cost/runs.csv.
 
-Usage: python benchmarks/fit_cost.py      (writes inputs/cost/espresso.yaml and docs/cost/fit.json)
+Usage: python benchmarks/fit_cost.py      (writes inputs/cost/espresso.yaml, docs/cost/fit.json, docs/cost.md)
 
 Least squares of log(model / recorded). Every run above five core-seconds counts; ten of them, drawn by the hash of
 their names, are held back and only compared. Then each cell in turn is left out whole, to see how the model carries
@@ -20,6 +20,7 @@ from corecrown.workflows.cost import CostModel, Kind, RunSize, core_seconds, wav
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE, MODEL, REPORT = ROOT / "docs/cost/runs.csv", ROOT / "inputs/cost/espresso.yaml", ROOT / "docs/cost/fit.json"
+PAGE, MARKS = ROOT / "docs" / "cost.md", ("<!-- results -->\n", "\n<!-- end -->")
 HELD_BACK, SMALLEST_S = 10, 5.0
 MACHINE = "2 cores of a shared virtual machine, 2 MPI ranks, OpenBLAS"
 CONSTANTS = ["start", "fft", "projector", "subspace", "stress", "exchange", "spinor"]
@@ -102,6 +103,34 @@ def summary(ratios):
             "typical_factor": round(float(np.exp(np.sqrt((np.log(ratios) ** 2).mean()))), 2)}  # fmt: skip
 
 
+def page(report, model):
+    """The results as Markdown."""
+    held, fitted = report["held_back_summary"], report["fitted_summary"]
+    said = (
+        f"Fitted to {fitted['runs']} runs, {fitted['within_factor_2']} of which lie within a factor of 2 (typically "
+        f"{fitted['typical_factor']}). Of the {held['runs']} held back **{held['within_factor_2']} lie within a factor "
+        f"of 2**; the worst is off by {held['largest_factor']}:"
+    )
+    lines = [
+        said,
+        "",
+        "| Run held back | kind | cell | recorded / core-s | model / core-s | factor |",
+        "|---|---|---|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {row['run']} | {row['kind']} | {row['formula']} | {row['recorded_core_s']:.0f} | {row['model_core_s']:.0f} "
+        f"| {row['factor']:.2f} |"
+        for row in report["held_back"]
+    ]
+    lines += ["", "With all runs of a cell left out of the fit, and of each kind with the fit as it stands:", ""]
+    lines += ["| Left out, or kind | runs | within 2 | worst factor |", "|---|---:|---:|---:|"]
+    for name, one in [*report["cell_left_out"].items(), *report["kind_fitted"].items()]:
+        lines.append(f"| {name} | {one['runs']} | {one['within_factor_2']} | {one['largest_factor']} |")
+    rounds = ", ".join(f"{kind.value} {value:.2g}" for kind, value in model.rounds.items())
+    lines += ["", f"Rounds: {rounds}; with spin-orbit coupling times {model.spinor:.2g}."]
+    return "\n".join(lines)
+
+
 def main():
     rows = read_runs()
     held, used = rows[:HELD_BACK], rows[HELD_BACK:]
@@ -137,6 +166,9 @@ def main():
     head = "# Made by benchmarks/fit_cost.py from docs/cost/runs.csv; the formula is in workflows/cost.py.\n"
     MODEL.write_text(head + yaml.safe_dump(content, sort_keys=False))
     REPORT.write_text(json.dumps(report, indent=1) + "\n")
+    text = PAGE.read_text()
+    start, end = text.index(MARKS[0]) + len(MARKS[0]), text.index(MARKS[1])
+    PAGE.write_text(f"{text[:start]}\n{page(report, model)}\n{text[end:]}")
     print(json.dumps(report, indent=1))
     print(MODEL.read_text())
 
