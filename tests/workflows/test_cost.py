@@ -98,3 +98,12 @@ def test_a_plan_says_where_its_core_hours_come_from():
     assert plan.total_core_hours == pytest.approx(
         sum(step.core_hours for steps in plan.cells.values() for step in steps.values()), abs=1e-4
     )
+
+
+def test_an_scf_costs_less_where_it_starts_from_the_density_of_the_relaxation():
+    alone = plan_study(one_cell().changed(steps=["scf"])).cells["fa000"]["scf"].core_hours
+    assert plan_study(one_cell()).cells["fa000"]["scf"].core_hours < 0.7 * alone
+    # the protocol fast relaxes at another cutoff, so there is no density to start from
+    fast = one_cell().changed(protocol="fast")
+    alone = plan_study(fast.changed(steps=["scf"])).cells["fa000"]["scf"].core_hours
+    assert plan_study(fast).cells["fa000"]["scf"].core_hours == alone

@@ -62,3 +62,10 @@ def test_an_unknown_protocol_is_refused_naming_the_known():
 def test_theory_is_named_as_results_name_it():
     assert Theory(hybrid="HSE06", dispersion=True).name == "HSE06+D3"
     assert Theory(functional="PBEsol").name == "PBEsol"
+
+
+def test_geometries_with_fa_are_computed_at_no_less_than_80_ry_where_results_are_meant_to_hold():
+    # docs/convergence.md: below that, forces on nitrogen and pressures are off by more than the thresholds
+    for name in ("fast", "balanced", "precise"):
+        assert load_protocol(name).settings(Step.RELAX).cutoff_wfc_ry >= 80
+    assert not load_protocol("demo").settings(Step.RELAX).relax_cell
