@@ -7,7 +7,7 @@ from pymatgen.core import Lattice, Structure
 from corecrown.errors import RunError
 from corecrown.postprocess.excitation_cubes import read_density
 from corecrown.postprocess.results import Step
-from corecrown.workflows.espresso import excitation_run
+from corecrown.workflows.espresso import excitation, excitation_run
 from corecrown.workflows.espresso.base import XML
 from corecrown.workflows.espresso.excitation import ExcitationMaker
 from corecrown.workflows.espresso.excitation_inputs import with_occupations
@@ -89,6 +89,21 @@ def test_a_finished_step_is_given_back(computed, monkeypatch):
     assert maker.calculate(hydrogen()).result.key == result.key
     assert not list(folder.glob("**/wfc*")), "orbitals go when the last that needs them is done"
     assert not list(folder.glob("**/*-bare.save"))
+
+
+def test_a_step_broken_off_goes_on_from_its_ground_state(tmp_path, monkeypatch):
+    maker = ExcitationMaker(settings(), kinds=("triplet",), folder=str(tmp_path), label="h2")
+
+    def broken(*_):
+        raise RunError("broken off", "")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(excitation, "run_state", broken)
+        with pytest.raises(RunError, match="broken off"):
+            maker.calculate(hydrogen())
+    result = maker.calculate(hydrogen()).result
+    assert result.notes == ["ground state taken over from attempt-001"]
+    assert result.excitation[0].occupations_kept
 
 
 def test_a_wrong_occupation_list_is_caught(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Delta-SCF with Quantum ESPRESSO: excited states of given occupations at Γ, and where their charge goes."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any, ClassVar
 
 from pymatgen.core import Structure
 
-from corecrown.errors import InputError, RunError
+from corecrown.errors import CorecrownError, InputError, RunError
 from corecrown.postprocess.edges import is_metal
 from corecrown.postprocess.excitation import ChargeAnalysis, analyse_charge, shares_on_grid
 from corecrown.postprocess.excitation_correction import makov_payne_ev
@@ -16,7 +17,7 @@ from corecrown.postprocess.excitation_partition import Partition
 from corecrown.postprocess.excitation_shares import fa_statement
 from corecrown.postprocess.results import Excitation, Step, StepResult
 from corecrown.structures.groups import label_groups
-from corecrown.workflows.espresso.base import EspressoMaker, scf_files
+from corecrown.workflows.espresso.base import PW_OUTPUT, EspressoMaker, scf_files
 from corecrown.workflows.espresso.excitation_charges import (
     density_of,
     frozen_orbital,
@@ -36,7 +37,7 @@ from corecrown.workflows.espresso.excitation_run import (
 from corecrown.workflows.espresso.excitation_states import ExcitedState, Kind, parse_state
 from corecrown.workflows.espresso.inputs import OUTDIR, PwInput
 from corecrown.workflows.espresso.projections import Projections
-from corecrown.workflows.espresso.run import remove_wavefunctions, run_pw
+from corecrown.workflows.espresso.run import copy_density, remove_wavefunctions, run_pw
 from corecrown.workflows.protocols import ExcitationSettings
 from corecrown.workflows.record import StepFolder, StepOutput
 
@@ -142,8 +143,7 @@ class ExcitationMaker(EspressoMaker):
             If the cell is a metal, or no excited state held.
         """
         self._refuse_metal(record)
-        wall_s = run_pw(attempt, inputs)
-        ground = read_ground(attempt, inputs)
+        ground, wall_s, notes = self._ground(attempt, record, key, inputs)
         if ground.gap_ev < LEAST_GAP_EV:
             raise RunError(
                 f"{self.label}: a Kohn-Sham gap of {ground.gap_ev:.3f} eV at Γ: no edges to move an electron between",
@@ -152,6 +152,7 @@ class ExcitationMaker(EspressoMaker):
         runs = {state: run_state(attempt, ground, state, self.settings) for state in self.runs}
         wall_s += sum(run.wall_s for run in runs.values())
         if not any(run.kept for run in runs.values()):
+            tidy(attempt)
             told = "; ".join(f"{state.name}: {', '.join(run.told)}" for state, run in runs.items())
             raise RunError(
                 f"{self.label}: no excited state held ({told})",
@@ -168,7 +169,23 @@ class ExcitationMaker(EspressoMaker):
         ]
         files = scf_files(attempt) | charges.files
         tidy(attempt)
-        return self.result(ground.run, attempt, record, key, inputs, wall_s, excitation=excitations, files=files)
+        return self.result(
+            ground.run, attempt, record, key, inputs, wall_s, excitation=excitations, files=files, notes=notes
+        )
+
+    @staticmethod
+    def _ground(attempt: Path, record: StepFolder, key: str, inputs: PwInput) -> tuple[GroundRun, float, list[str]]:
+        """Return the ground state, of an attempt that was broken off after it or a new one; its time; what to say."""
+        for earlier in reversed(record.attempts(key)[:-1]):
+            try:
+                read_ground(earlier, inputs)
+                copy_density(earlier, attempt, wavefunctions=True)
+                shutil.copyfile(earlier / PW_OUTPUT, attempt / PW_OUTPUT)
+                return read_ground(attempt, inputs), 0.0, [f"ground state taken over from {earlier.name}"]
+            except (CorecrownError, OSError):
+                continue
+        wall_s = run_pw(attempt, inputs)
+        return read_ground(attempt, inputs), wall_s, []
 
     def _refuse_metal(self, record: StepFolder) -> None:
         """Raise if an earlier step of this cell found it to be a metal."""
