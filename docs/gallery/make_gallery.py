@@ -5,11 +5,14 @@
 The pictures and ``README.md`` are written beside this file, or into FOLDER.
 """
 
+import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
 from pymatgen.core import Structure
 
 from corecrown.postprocess.distortion import measure_distortion
@@ -30,13 +33,16 @@ MORE_CELLS = [
     {"from": "fa000", "strain_to": "fa100-b"},
 ]
 
+COLOURS = 48
+"""Colours of a picture's palette: a third of the bytes, and no difference to the eye."""
+
 INTRODUCTION = """# Gallery of cells
 
 Every cell that `inputs/studies/substitution.yaml` names, then others that a study file can name, as they are built:
 before relaxation. Views down a, b and c; c is the thickness of a platelet. Octahedra are shaded, FA is drawn as a
 molecule (C black, N blue, H white), Cs green, Br brown, Pb grey.
 
-Made by `python docs/gallery/make_gallery.py`.
+Made by `python docs/gallery/make_gallery.py`; how the cells are built is told in [Cells](../structures.md).
 """
 
 
@@ -60,10 +66,10 @@ def other_structures() -> Iterator[tuple[str, Structure, list[str]]]:
     for termination in ("AX", "BX2"):
         cut = slab(3, termination)
         yield f"slab-3-{termination}", cut, [f"three monolayers, {termination} termination, neutral"]
-    built = platelet(3, core=3, crown=2)
+    built = platelet(3, core=2, crown=1)
     report = built.properties["platelet"]
     yield (
-        "platelet-3-3-2",
+        "platelet-3-2-1",
         built,
         [
             (
@@ -91,11 +97,19 @@ def section(label: str, structure: Structure, notes: list[str]) -> str:
     return "\n".join([*lines, ""])
 
 
+def write_picture(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG with few colours."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=80, format="png")
+    Image.open(drawn).convert("RGB").quantize(COLOURS).save(path, optimize=True)
+
+
 def main(folder: Path) -> None:
     """Write pictures and page into a folder."""
     sections = []
+    folder.mkdir(parents=True, exist_ok=True)
     for label, structure, notes in (*study_cells(), *other_structures()):
-        draw_cell(structure, title=label, width=9.0).savefig(folder / f"{label}.png", dpi=80)
+        write_picture(draw_cell(structure, title=label, width=9.0), folder / f"{label}.png")
         sections.append(section(label, structure, notes))
     (folder / "README.md").write_text("\n".join([INTRODUCTION, *sections]), encoding="utf-8")
 
