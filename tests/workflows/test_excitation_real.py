@@ -25,10 +25,9 @@ STRETCHED = 1.5
 SIDES = (STRETCHED + 4.0, 4.5, 4.5)
 
 
-def hydrogen():
-    a = SIDES[0]
-    half = STRETCHED / 2 / a
-    return Structure(Lattice.orthorhombic(*SIDES), ["H", "H"], [[0.5 - half, 0.5, 0.5], [0.5 + half, 0.5, 0.5]])
+def hydrogen(sides=SIDES):
+    half = STRETCHED / 2 / sides[0]
+    return Structure(Lattice.orthorhombic(*sides), ["H", "H"], [[0.5 - half, 0.5, 0.5], [0.5 + half, 0.5, 0.5]])
 
 
 def settings(**changes):
@@ -125,7 +124,7 @@ def test_a_wrong_occupation_list_is_caught(tmp_path, monkeypatch):
 
 def total_energies(folder, maker, occupations):
     """Energies of a cell with the given occupations, one run each."""
-    ground = maker.inputs(hydrogen())
+    ground = maker.inputs(hydrogen((SIDES[0], SIDES[1], 8.5)))
     energies = []
     for number, channels in enumerate(occupations):
         place = folder / str(number)
@@ -139,8 +138,8 @@ def total_energies(folder, maker, occupations):
 
 def test_two_copies_that_do_not_meet_cost_twice_as_much(tmp_path):
     """Exciting both of two distant molecules takes twice the energy of one: all spins up against closed shells."""
-    one = ExcitationMaker(settings(), supercell=(1, 1, 1))
-    two = ExcitationMaker(settings(), supercell=(1, 1, 2))
+    coarse = settings(cutoff_wfc_ry=10)
+    one, two = (ExcitationMaker(coarse, supercell=(1, 1, copies)) for copies in (1, 2))
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     closed, up = total_energies(tmp_path / "one", one, [[[1, 0, 0, 0]] * 2, [[1, 1, 0, 0], [0, 0, 0, 0]]])
