@@ -17,8 +17,7 @@ SOURCE, SITE = ROOT / "build" / "docs", ROOT / "build" / "site"
 
 MAGIC = "# %matplotlib inline\n"
 PICTURES = {".png", ".svg"}
-OUTSIDE = re.compile(r"(?<!!)\[([^\]]+)\]\((?:\.\./)+((?!reference/)[^)#]+?)(?:#[^)]*)?\)")
-"""Links to files of the repository that are no pages: their path is shown instead."""
+LINK_UP = re.compile(r"(?<!!)\[([^\]]+)\]\(((?:\.\./)+)([^)#]+)(?:#[^)]*)?\)")
 
 ORDER = {
     "Start": ["install", "tutorial", "howto", "gallery", "gallery/README"],
@@ -51,13 +50,22 @@ def main() -> int:
     pages["index.md"] += navigation({path.removesuffix(".md") for path in pages})
     for path, text in pages.items():
         (SOURCE / path).parent.mkdir(parents=True, exist_ok=True)
-        (SOURCE / path).write_text(OUTSIDE.sub(r"\1 (`\2`)", text), encoding="utf-8")
+        (SOURCE / path).write_text(without_outside(text, path.count("/")), encoding="utf-8")
     for path in DOCS.rglob("*"):
         if path.suffix in PICTURES:
             copy = SOURCE / path.relative_to(DOCS)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
     return int(build_main(["-q", "-W", "--keep-going", "-b", "html", "-c", str(DOCS), str(SOURCE), str(SITE)]))
+
+
+def without_outside(text: str, depth: int) -> str:
+    """Show the path of a file of the repository that is no page, where a page so many folders down links to it."""
+
+    def shown(link: re.Match[str]) -> str:
+        return f"{link[1]} (`{link[3]}`)" if link[2].count("../") > depth else link[0]
+
+    return LINK_UP.sub(shown, text)
 
 
 def navigation(there: set[str]) -> str:
