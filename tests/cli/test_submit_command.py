@@ -20,7 +20,7 @@ def submit(tmp_path, *arguments, **environment):
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
         env=os.environ | environment,
     )
 
@@ -69,9 +69,9 @@ def test_a_folder_of_another_study_is_left_alone(tmp_path):
 def test_in_queue_is_for_folders_that_were_submitted(tmp_path):
     (tmp_path / "study.yaml").write_text(STUDY)
     command = [CORECROWN, "study", "run", tmp_path / "study.yaml", "-d", tmp_path / "out"]
-    done = subprocess.run([*command, "--in-queue"], capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run([*command, "--in-queue"], capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 2
     assert "does not hold study" in done.stderr
     assert not (tmp_path / "out").exists()
-    step = subprocess.run([*command, "--step", "scf"], capture_output=True, text=True, check=False, timeout=300)
+    step = subprocess.run([*command, "--step", "scf"], capture_output=True, text=True, check=False, timeout=900)
     assert (step.returncode, "--in-queue" in step.stderr) == (2, True)

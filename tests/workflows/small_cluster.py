@@ -91,17 +91,17 @@ class Slurm:
             )
 
     def _until(self, is_so, what: str) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not is_so():
             if time.monotonic() > deadline:
                 logs = "\n".join(path.read_text(errors="replace")[-500:] for path in (self.place / "log").glob("*.out"))
-                pytest.fail(f"Slurm: {what} is not there after 60 s\n{logs}")
+                pytest.fail(f"Slurm: {what} is not there after 300 s\n{logs}")
             time.sleep(0.1)
 
     def ask(self, *command: str) -> str:
         """Return what a command of Slurm says."""
         done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=60, env=os.environ | self.environment
+            command, capture_output=True, text=True, check=False, timeout=300, env=os.environ | self.environment
         )
         return done.stdout + done.stderr
 
@@ -109,7 +109,7 @@ class Slurm:
         """Return a line a job that is not over: id, state, name."""
         return self.ask("squeue", "-h", "-r", "-o", "%i %t %j", *options).splitlines()
 
-    def until_empty(self, within: float = 150) -> None:
+    def until_empty(self, within: float = 900) -> None:
         """Wait until no job is left, resubmitted ones included."""
         deadline = time.monotonic() + within
         while self.jobs():
@@ -175,7 +175,7 @@ def corecrown(*arguments, **environment):
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
         env=os.environ
         | {name: value if isinstance(value, str) else json.dumps(value) for name, value in environment.items()},
     )
