@@ -1,19 +1,14 @@
 """The report of a study: one self-contained page, and each figure as pdf and png."""
 
-import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from corecrown import __version__
 from corecrown.errors import CorecrownError, InputError
 from corecrown.files import write_whole
 from corecrown.postprocess.cells import describe_level
@@ -38,6 +33,7 @@ from corecrown.postprocess.report_excitation import (
     shares_figure,
 )
 from corecrown.postprocess.report_masses import mass_figures, trend_tables
+from corecrown.postprocess.report_page import facts_of, inline_svg, render_page, script_json
 from corecrown.postprocess.report_paper import paper_table, programs_text
 from corecrown.postprocess.report_sts import (
     StsFigure,
@@ -59,7 +55,7 @@ from corecrown.postprocess.report_tables import (
     provenance_tables,
     split_table,
 )
-from corecrown.postprocess.report_text import Table, number_text, reference_cell, shift_text
+from corecrown.postprocess.report_text import Table, reference_cell
 from corecrown.postprocess.results import CellResult, StudyResult
 from corecrown.postprocess.scene import MOST_ATOMS, build_scene
 from corecrown.postprocess.sts.storage import read_analysis
@@ -70,13 +66,6 @@ __all__ = ["REPORT_FILE", "ReportFiles", "make_report", "write_report"]
 REPORT_FILE = "report.html"
 
 _UNWRITABLE = "check the disk and the permissions"
-
-DEMO_WARNING = (
-    "This study ran with the protocol 'demo'. Its settings show the machinery and are not converged: do not use these "
-    "numbers as results."
-)
-
-ENGINES = {"espresso": "Quantum ESPRESSO", "vasp": "VASP"}
 
 
 @dataclass(frozen=True)
@@ -132,7 +121,7 @@ def make_report(study: Study) -> ReportFiles:
     """Write the report of a study as :func:`write_report` does, and return all that was written."""
     writer = _Writer(study)
     sections = [section for section in writer.sections() if section.holds_something()]
-    page = _render(study.result, sections, writer.troubles)
+    page = render_page(study.result, sections, writer.troubles)
     path = study.folder / REPORT_FILE
     write_whole(path, page, InputError, _UNWRITABLE)
     return ReportFiles(path, writer.written, writer.troubles)
@@ -187,7 +176,7 @@ class _Writer:
                 "provenance",
                 "Settings and provenance",
                 provenance_tables(self.study.result),
-                text=[_facts(self.study.result), programs_text(self.study)],
+                text=[facts_of(self.study.result), programs_text(self.study)],
                 listed=_cell_notes(self.study.result),
             ),
         ]
@@ -328,7 +317,7 @@ class _Writer:
             path = self.study.folder / "figures" / f"{name}.{suffix}"
             write_whole(path, figure_bytes(figure, suffix), InputError, _UNWRITABLE)
             self.written.append(path)
-        return [_Picture(name, caption, _inline_svg(figure_bytes(figure, "svg"), name), wide)]
+        return [_Picture(name, caption, inline_svg(figure_bytes(figure, "svg"), name), wide)]
 
     def _scenes(self) -> list[dict[str, Any]]:
         scenes = []
@@ -342,76 +331,11 @@ class _Writer:
                 self.troubles.append(f"{cell.label}: {len(structure)} atoms are too many to draw")
                 continue
             scene = build_scene(structure)
-            scenes.append({"label": cell.label, "elements": scene["elements"], "json": _script_json(scene)})
+            scenes.append({"label": cell.label, "elements": scene["elements"], "json": script_json(scene)})
         return scenes
 
 
 _SCENE_TEXT = ["Drag or use the arrow keys to turn a structure, the wheel or + and − to zoom, a double click to reset."]
-
-
-def _render(result: StudyResult, sections: Sequence[_Section], troubles: Sequence[str]) -> str:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False)
-    template = environment.from_string(_shipped("report_template.html"))
-    return template.render(
-        study=result,
-        style=Markup(_shipped("report_style.css")),  # noqa: S704 - our own file
-        viewer=Markup(_shipped("report_viewer.js")),  # noqa: S704 - our own file
-        warning=DEMO_WARNING if result.protocol == "demo" else "",
-        facts=_facts(result),
-        summary=_summary(result),
-        sections=sections,
-        troubles=troubles,
-        version=__version__,
-        counter=_Counter,
-    )
-
-
-class _Counter:
-    """Numbers tables and figures in the order they stand on the page."""
-
-    def __init__(self) -> None:
-        self._last = 0
-
-    def next(self) -> int:
-        self._last += 1
-        return self._last
-
-
-def _summary(result: StudyResult) -> list[str]:
-    """Say in a few lines what came out."""
-    complete = [cell for cell in result.cells if not cell.failed]
-    lines = [f"{len(result.cells)} cells, {len(complete)} of them without a failed step."]
-    comparison = result.comparison
-    reference = reference_cell(comparison)
-    rows = {row.cell: row for row in comparison.rows} if comparison is not None else {}
-    if reference is not None:
-        row = rows[reference]
-        level = row.level or "level not recorded"
-        lines.append(f"Gap of the reference {reference}: {number_text(row.gap_ev)} eV ({level}).")
-        for label, other in rows.items():
-            if label == reference or other.shift_ev is None:
-                continue
-            measured = ""
-            if other.sts_shift_ev is not None:
-                measured = (
-                    f"; measured at {other.place}: {number_text(other.sts_shift_ev, 2, signed=True)} eV, difference "
-                    f"{number_text(other.difference_ev, signed=True)} eV"
-                )
-            shift = shift_text(other.shift_ev, other.shift_uncertainty_ev)
-            same = "same level" if other.level == row.level else other.level or "level not recorded"
-            lines.append(f"{label}: the gap shifts by {shift} eV ({same}){measured}.")
-        return lines
-    for cell in result.cells:
-        if cell.edges is not None and cell.edges.gap_ev is not None:
-            level = describe_level(cell.settings) if cell.settings else "level not recorded"
-            gap = number_text(cell.edges.gap_ev)
-            lines.append(f"Gap of {cell.label}: {gap} eV ({level}, from {cell.edges.source}).")
-    return lines
-
-
-def _facts(result: StudyResult) -> str:
-    engine = ENGINES.get(result.engine, result.engine)
-    return f"Computed with {engine}, protocol {result.protocol}, by corecrown {result.corecrown_version}."
 
 
 def _cell_notes(result: StudyResult) -> list[str]:
@@ -438,22 +362,3 @@ def _level_sentence(cells: Sequence[CellResult]) -> str:
 
 def _present(tables: Sequence[Table | None]) -> list[Table]:
     return [table for table in tables if table is not None]
-
-
-def _inline_svg(svg: bytes, name: str) -> Markup:
-    """Return a figure for use inside the page: no prolog, no metadata, and names that no other figure has."""
-    text = svg.decode("utf-8")
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
-    return Markup(text)  # noqa: S704 - drawn by matplotlib, which escapes letters itself
-
-
-def _script_json(document: Any) -> Markup:
-    """Return JSON that may stand inside a script element."""
-    text = json.dumps(document, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704
-
-
-def _shipped(name: str) -> str:
-    return files("corecrown.postprocess").joinpath(name).read_text(encoding="utf-8")

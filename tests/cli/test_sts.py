@@ -157,3 +157,13 @@ def test_compare_without_a_study_or_with_a_wrong_experiment(study_folder, tmp_pa
     result = run("compare", study_folder, "--experiment", wrong)
     assert isinstance(result.exception, InputError)
     assert "wrong.yaml" in result.exception.message
+
+
+def test_synthetic_sweeps_are_made_analysed_and_drawn(tmp_path):
+    found = document("sts", "--synthetic", tmp_path / "sweeps", "--figures", tmp_path / "figures", "--resamples", "30")
+    assert list(found["groups"]) == ["core-centre", "core-crown-centre", "core-crown-edge"]
+    assert all(group["synthetic"] for group in found["groups"].values())
+    assert [point["sweep"] for point in found["stability"]["core-centre"]] == [1, 2, 3, 4, 5]
+    assert {path.name for path in (tmp_path / "figures").glob("*.png")} >= {"sts-spectra.png", "sts-stability.png"}
+    again = run("sts", "--synthetic", tmp_path / "sweeps")
+    assert isinstance(again.exception, InputError)

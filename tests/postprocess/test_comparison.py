@@ -22,6 +22,7 @@ from corecrown.postprocess.results import (
     RunSettings,
     StudyResult,
 )
+from corecrown.postprocess.shifts import known_gap_uncertainty, shift_uncertainty
 from corecrown.resources import input_folder
 
 
@@ -327,3 +328,35 @@ def test_an_experiment_without_pairs_compares_from_the_first_cell():
     comparison = compare_study(study(cell("a", 1.0), cell("b", 1.2)), bare)
     assert rows(comparison)["b"].shift_ev == pytest.approx(0.2)
     assert rows(comparison)["b"].place is None
+
+
+def test_bands_against_mesh_counts_where_levels_keep_the_tighter_gap_alone():
+    """Shifts of 0.04 eV along the path and 0.10 eV on the mesh differ by 0.06 eV."""
+
+    def both(label, bands, mesh):
+        settings = RunSettings(functional="PBE", cutoff_wfc_ry=40, kpoint_mesh=(2, 2, 1))
+        found = {"bands": BandEdges(vbm_ev=0, cbm_ev=bands, gap_ev=bands)}
+        found["mesh"] = BandEdges(vbm_ev=0, cbm_ev=mesh, gap_ev=mesh, source="mesh")
+        return cell(label, bands, [level(bands)]).model_copy(update={"settings": settings, "edges_by_source": found})
+
+    uncertainty, notes = shift_uncertainty(both("fa025-b", 2.04, 2.20), both("fa000", 2.00, 2.10))
+    assert uncertainty == pytest.approx(0.06)
+    assert notes[0].startswith("shift uncertainty: bands against mesh at PBE")
+
+
+def test_the_uncertainty_of_the_protocol_is_known_from_its_name():
+    assert known_gap_uncertainty(study(massive())) is not None
+    other = study(massive()).model_copy(update={"protocol": "mine"})
+    assert known_gap_uncertainty(other) is None
+
+
+def test_signs_are_those_of_the_source_and_an_unknown_term_leaves_the_sum_without_range():
+    found = terms(compare_study(study(massive()), load_experiment()))
+    assert [row.sign for row in list(found.values())[:6]] == ["+", "+", "+", "-", "-", "+"]
+    junction = found["voltage dropped in the junction and tip-induced band bending"]
+    assert junction.value_ev is None
+    assert junction.low_ev == -junction.high_ev
+    assert found["peak rather than onset"].high_ev is None
+    assert found["sum"].high_ev is None
+    assert any("peak rather than onset" in note for note in found["sum"].notes)
+    assert found["measured less sum"].low_ev is None
