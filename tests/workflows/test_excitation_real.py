@@ -31,7 +31,7 @@ def hydrogen(sides=SIDES):
 
 
 def settings(**changes):
-    asked = {"cutoff_wfc_ry": 20, "conduction_bands": 3, "scf_threshold_ry_per_atom": 1e-7} | changes
+    asked = {"cutoff_wfc_ry": 20, "conduction_bands": 3, "scf_threshold_ry_per_atom": 5e-7} | changes
     return load_protocol("demo", {"excitation": asked}).settings(Step.EXCITATION)
 
 
