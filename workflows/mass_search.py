@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import spglib
 from pydantic import BaseModel, ConfigDict
 from pymatgen.core import Structure
 
@@ -29,25 +28,18 @@ from corecrown.postprocess.masses import (
     unknown_mass,
 )
 from corecrown.postprocess.results import Masses, MassTensor
+from corecrown.workflows.mass_symmetry import SAME_KPOINT, EnergyStore, find_equivalent, operations_of
 
 __all__ = [
-    "EnergyStore",
     "KnownBands",
     "MassSearch",
     "Round",
     "nominal_kpoints",
     "nominal_stencil",
-    "operations_of",
 ]
 
 FloatArray = npt.NDArray[np.float64]
 Compute = Callable[[FloatArray], FloatArray]
-
-SAME_KPOINT = 1e-7
-"""K-points are one if their fractional coordinates differ by no more than this, modulo whole numbers."""
-
-SYMPREC_ANGSTROM = 1e-5
-"""Atoms that symmetry moves by more than this break it: the energies would differ by more than their noise."""
 
 SHARED_LIMITS = 10.0
 """Edges at one k-point share the smaller stencil, unless that makes the other's energies change this much less."""
@@ -94,71 +86,6 @@ class Round(BaseModel):
     kpoints: list[tuple[float, float, float]]
     energies_ev: list[list[float]]
     wall_s: float = 0.0
-
-
-def operations_of(structure: Structure) -> FloatArray:
-    """Return what the crystal's point group and time reversal do to fractional k-points, shape (n, 3, 3).
-
-    A rotation W of fractional coordinates takes k to W⁻ᵀ k, so the transposes of the group are the operations. Time
-    reversal adds -k: E(-k) = E(k) for the sorted energies of a crystal without magnetism, with spin-orbit coupling
-    and without inversion too (Kramers).
-    """
-    cell = (structure.lattice.matrix, structure.frac_coords, [site.specie.Z for site in structure])
-    found = spglib.get_symmetry(cell, symprec=SYMPREC_ANGSTROM)
-    rotations = [np.eye(3, dtype=int)] if found is None else list(found["rotations"])
-    both = np.array([sign * rotation.T for rotation in rotations for sign in (1, -1)])
-    return np.unique(both, axis=0).astype(float)
-
-
-class EnergyStore:
-    """Energies by k-point, with symmetry: asks only for what is not known yet.
-
-    Parameters
-    ----------
-    operations
-        Shape (m, 3, 3), from :func:`operations_of`.
-    """
-
-    def __init__(self, operations: FloatArray) -> None:
-        self._operations = operations
-        self._kpoints = np.empty((0, 3))
-        self._energies: list[FloatArray] = []
-
-    def add(self, kpoints: npt.ArrayLike, energies_ev: npt.ArrayLike) -> None:
-        """Take in what was computed: k-points (n, 3), energies (n, n_bands) in eV, sorted here."""
-        self._kpoints = np.vstack([self._kpoints, np.asarray(kpoints, dtype=float).reshape(-1, 3)])
-        self._energies += [np.sort(np.asarray(row, dtype=float)) for row in np.asarray(energies_ev, dtype=float)]
-
-    def find(self, kpoint: FloatArray) -> int | None:
-        """Return the place of an equivalent k-point, or None."""
-        return _equivalent(kpoint, self._kpoints, self._operations)
-
-    def missing(self, kpoints: FloatArray) -> FloatArray:
-        """Return those of k-points (n, 3) that have to be computed: one of each set of equals, shape (m, 3)."""
-        wanted = np.empty((0, 3))
-        for kpoint in kpoints:
-            if self.find(kpoint) is None and _equivalent(kpoint, wanted, self._operations) is None:
-                wanted = np.vstack([wanted, kpoint])
-        return wanted
-
-    def energies(self, kpoints: FloatArray) -> FloatArray:
-        """Return energies (n, n_bands) of k-points that are all known."""
-        places = [self.find(kpoint) for kpoint in kpoints]
-        rows = [self._energies[place] for place in places if place is not None]
-        if len(rows) != len(kpoints):
-            raise InputError("a k-point of the stencil was not computed", "run the step again")
-        n_bands = min(len(row) for row in rows)
-        return np.array([row[:n_bands] for row in rows])
-
-
-def _equivalent(kpoint: FloatArray, among: FloatArray, operations: FloatArray) -> int | None:
-    if not len(among):
-        return None
-    images = operations @ np.asarray(kpoint, dtype=float)
-    apart = images[:, None, :] - among[None, :, :]
-    apart -= np.round(apart)
-    same = np.abs(apart).max(axis=2).min(axis=0) < SAME_KPOINT
-    return int(np.argmax(same)) if same.any() else None
 
 
 @dataclass
@@ -231,7 +158,7 @@ class MassSearch:
                     stencil, energies[carrier], self._band(carrier), carrier, spin_orbit=self.spin_orbit
                 )
                 tried[carrier] += 1
-                after = outcome.next_stencil or smaller_stencil(stencil, outcome)
+                after = outcome.next_stencil or smaller_stencil(stencil, outcome, energies[carrier])
                 if after is not None and tried[carrier] <= self.max_refinements:
                     following[carrier] = after
                     continue
@@ -300,7 +227,7 @@ class MassSearch:
             candidates.append(known.kpoints[best])
             levels.append(known.energies_ev[best])
         known_already = np.array(candidates).reshape(-1, 3)
-        new = [start for start in starts if _equivalent(start, known_already, self.operations) is None]
+        new = [start for start in starts if find_equivalent(start, known_already, self.operations) is None]
         if new:
             self._compute(np.array(new))
             candidates += new
@@ -331,13 +258,22 @@ class MassSearch:
             self.on_round(done)
 
 
-def smaller_stencil(stencil: Stencil, outcome: StencilOutcome) -> Stencil | None:
+def smaller_stencil(stencil: Stencil, outcome: StencilOutcome, energies_ev: FloatArray) -> Stencil | None:
     """Return a stencil for a tensor that is there but not converged, with the masses it has; None if there is none.
 
-    Where that would hardly be smaller nothing is won: then what is there stays, and its note says why.
+    Parameters
+    ----------
+    stencil, outcome
+        What was computed, and what it gave.
+    energies_ev
+        Shape (n_kpoints, n_bands), on that stencil: the nearest band may come nearer than it is at the centre.
+
+    Notes
+    -----
+    Where the energies would change hardly less nothing is won: then what is there stays, and its note says why.
     """
-    tensor, gap = outcome.mass.tensor_inverse, outcome.group.nearest_band_gap_ev
-    if tensor is None or outcome.mass.converged or gap is None or np.diag(tensor).min() <= 0:
+    tensor, gap = outcome.mass.tensor_inverse, _nearest(energies_ev, outcome.group.bands)
+    if tensor is None or outcome.mass.converged or not gap > 0 or np.diag(tensor).min() <= 0:
         return None
     # along a diagonal of a tilted tensor the energy changes by up to twice as much as along the axes
     inverse = np.diag(tensor)
@@ -346,13 +282,20 @@ def smaller_stencil(stencil: Stencil, outcome: StencilOutcome) -> Stencil | None
     x, y, z = (float(mass) for mass in np.clip(SMALLER / (inverse * max(1.0, tilt)), *MASS_BOUNDS))
     try:
         planned = plan_stencil(
-            stencil.reciprocal_lattice_inv_bohr, stencil.centre, gap,
+            stencil.reciprocal_lattice_inv_bohr, stencil.centre, gap if np.isfinite(gap) else None,
             mass_guess=(x, y, z), time_reversal=stencil.time_reversal,
         )  # fmt: skip
     except InputError:
         return None
-    ratio = np.array(planned.steps_inv_bohr) / np.array(stencil.steps_inv_bohr)
-    return planned if ratio.min() < 0.97 and ratio.max() < 1.5 else None
+    return planned if planned.energy_limit_ev < 0.97 * outcome.energy_change_ev else None
+
+
+def _nearest(energies_ev: FloatArray, bands: Sequence[int]) -> float:
+    """Return the smallest distance over a stencil to a band outside a group, eV."""
+    energies, low, high = np.sort(energies_ev, axis=1), min(bands), max(bands)
+    below = energies[:, low] - energies[:, low - 1] if low > 0 else np.array([np.inf])
+    above = energies[:, high + 1] - energies[:, high] if high + 1 < energies.shape[1] else np.array([np.inf])
+    return float(min(below.min(), above.min()))
 
 
 def guess_masses(stencil: Stencil, kpoints: FloatArray, heights_ev: FloatArray) -> tuple[float, float, float]:

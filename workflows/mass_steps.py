@@ -42,7 +42,7 @@ class MassesStep(StepMaker):
     beside: Mapping[str, StepOutput | None] = field(default_factory=dict)
     name: str = "masses"
     step: ClassVar[Step] = Step.MASSES
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     @job(output_schema=StepOutput, config=JobConfig(on_missing_references=OnMissing.NONE))
     def make(

@@ -8,14 +8,13 @@ from pymatgen.core import Lattice, Structure
 from corecrown.postprocess.masses import Carrier
 from corecrown.workflows.mass_record import read_earlier_rounds, read_rounds, write_rounds
 from corecrown.workflows.mass_search import (
-    EnergyStore,
     KnownBands,
     MassSearch,
     nominal_kpoints,
     nominal_stencil,
-    operations_of,
     shared,
 )
+from corecrown.workflows.mass_symmetry import EnergyStore, operations_of
 from corecrown.workflows.record import StepFolder
 
 EDGES = np.array([8.2, 8.4, 11.8])
