@@ -16,7 +16,7 @@ _HOME = {
     "platelet": "platelets",
     "slab": "platelets",
     "ensemble": "ensembles",
-    "prerelax": "prerelax",
+    "prerelax": "prerelaxation",
     "describe": "substitution",
     "draw_cell": "picture",
     "read_structure": "files",

@@ -6,7 +6,8 @@ the host's group acts by multiplication: members that are alike by symmetry are 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,7 +162,7 @@ class _Draw:
     def pool(self, origin: int) -> list[Pose]:
         """Return the poses that fit the cage of a site; drawn once, from a seed of their own."""
         if origin not in self.pools:
-            self.pools[origin] = _fill_pool(self.host, self.atoms[origin], self.axis, self.max_shift)
+            self.pools[origin] = _fill_pool(_PoolOf.site(self.host, self.atoms[origin], self.axis, self.max_shift))
         return self.pools[origin]
 
     def member(self, random: np.random.Generator, count: int, sites: Sequence[int] | None) -> list[_Ion]:
@@ -188,8 +189,29 @@ class _Draw:
         return Placement(site, self.atoms[site], pose, pose.coordinates(self.host[self.atoms[site]].coords))
 
 
-def _fill_pool(host: Structure, atom: int, axis: FloatArray | None, max_shift: float) -> list[Pose]:
-    cage: Cage = cage_around(host, atom)
+@dataclass(frozen=True)
+class _PoolOf:
+    """What a pool of poses depends on; equal ones share their pool, which takes seconds to fill."""
+
+    crystal: bytes
+    atom: int
+    axis: tuple[float, ...] | None
+    max_shift: float
+    host: Structure = field(compare=False)
+
+    @classmethod
+    def site(cls, host: Structure, atom: int, axis: FloatArray | None, max_shift: float) -> "_PoolOf":
+        """Return it for one A site of a host."""
+        numbers = np.array(host.atomic_numbers, dtype=np.int64)
+        crystal = host.lattice.matrix.tobytes() + host.frac_coords.tobytes() + numbers.tobytes()
+        return cls(crystal, atom, None if axis is None else tuple(axis.tolist()), max_shift, host)
+
+
+@lru_cache(maxsize=64)
+def _fill_pool(of: _PoolOf) -> list[Pose]:
+    host, max_shift = of.host, of.max_shift
+    axis = None if of.axis is None else np.array(of.axis)
+    cage: Cage = cage_around(host, of.atom)
     random = np.random.default_rng(0)
     pool: list[Pose] = []
     for _ in range(_POOL * _TRIES_PER_POSE):

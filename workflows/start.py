@@ -34,7 +34,7 @@ def prerelax_cell(structure: Structure, folder: str | None = None) -> Structure:
     stored = None if folder is None else stored_start(structure, Path(folder))
     if stored is not None:
         return stored
-    from corecrown.structures.prerelax import prerelax
+    from corecrown.structures.prerelaxation import prerelax
 
     relaxed, report = prerelax(structure)
     if folder is not None:
@@ -54,7 +54,7 @@ def stored_start(structure: Structure, folder: Path) -> Structure | None:
 
 def start_note(folder: Path) -> str | None:
     """Say what pre-relaxation did to the cell in this folder, None if it did not run there."""
-    from corecrown.structures.prerelax import PrerelaxReport
+    from corecrown.structures.prerelaxation import PrerelaxReport
 
     try:
         content = json.loads((folder / START).read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ from pymatgen.core import Lattice, Structure
 
 from corecrown.errors import InputError
 from corecrown.structures import build, load_crystal, slab
-from corecrown.structures.prerelax import PrerelaxMinimum, PrerelaxReport, Route, prerelax
+from corecrown.structures.prerelaxation import PrerelaxMinimum, PrerelaxReport, Route, prerelax
 from corecrown.structures.symmetry import find_operations
 
 
@@ -115,3 +115,11 @@ def test_without_chgnet_the_cure_is_said(monkeypatch):
     with pytest.raises(InputError, match="CHGNet is not installed") as caught:
         prerelax(load_crystal("CsPbBr3-cubic"))
     assert "corecrown[mlip]" in caught.value.hint
+
+
+def test_names_of_the_room_are_functions_whatever_was_imported_before():
+    import corecrown.structures as room
+
+    for name in room.__all__:
+        assert callable(getattr(room, name)), name
+        assert callable(getattr(room, name)), name  # the second time too
