@@ -124,8 +124,8 @@ class TestSilicon:
 @pytest.mark.parametrize(
     ("structure", "overrides", "carrier", "mesh"),
     [
-        (silicon(), SILICON_SETTINGS, Carrier.ELECTRON, [12, 12, 12]),
-        (cubic_perovskite(), CUBIC_SETTINGS, Carrier.HOLE, [8, 8, 8]),
+        (silicon(), SILICON_SETTINGS, Carrier.ELECTRON, [20, 20, 20]),
+        (cubic_perovskite(), CUBIC_SETTINGS, Carrier.HOLE, [16, 16, 16]),
     ],
     ids=["silicon-electron", "cubic-hole"],
 )
