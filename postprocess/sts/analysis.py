@@ -15,6 +15,7 @@ from corecrown.postprocess.sts.options import StsOptions
 from corecrown.postprocess.sts.results import (
     GroupResult,
     GroupShift,
+    StabilityPoint,
     StsResult,
     TrapChange,
     TrapMap,
@@ -29,6 +30,7 @@ __all__ = ["StsAnalysis", "StsOptions", "StsResult", "analyse_groups"]
 Array = NDArray[np.float64]
 
 STABILITY_RESAMPLES = 200
+FAR_GAP_EV = 0.25
 MAP_LOWS = tuple(np.round(np.arange(-1.0, -0.39, 0.1), 10))
 MAP_HIGHS = tuple(np.round(np.arange(0.6, 1.41, 0.1), 10))
 
@@ -82,29 +84,49 @@ def analyse_groups(groups: Mapping[str, SweepSet], options: StsOptions | None = 
     if not spectra:
         raise problems[0]
     reference = next(iter(groups))
+    followed = _stability(groups, spectra, options)
     result = StsResult(
         groups=results,
         traps=_traps(reference, spectra, options),
-        stability={
-            name: points
-            for name, spectrum in spectra.items()
-            if (
-                points := stability(
-                    groups[name].sweeps,
-                    options.method,
-                    spectrum.edge_options,
-                    EdgeOptions(options.sweep_prominence, 0.0, options.sweep_bandwidth_v),
-                    options.derivative,
-                    n_resamples=min(options.n_resamples, STABILITY_RESAMPLES),
-                    seed=options.seed,
-                )
-            )
-        },
+        stability=followed,
         shifts=_shifts(reference, results, spectra, options.confidence),
         options={key: _plain(value) for key, value in options.model_dump(mode="json").items()},
-        flags=_flags(results, reference, spectra),
+        flags=[*_flags(results, reference, spectra), *_other_gaps(results, followed)],
     )
     return StsAnalysis(result, spectra)
+
+
+def _stability(
+    groups: Mapping[str, SweepSet], spectra: Mapping[str, GroupSpectra], options: StsOptions
+) -> dict[str, list[StabilityPoint]]:
+    """Return what repeated sweeps do, for the groups that have them."""
+    single = EdgeOptions(options.sweep_prominence, 0.0, options.sweep_bandwidth_v)
+    resamples = min(options.n_resamples, STABILITY_RESAMPLES)
+    found = {
+        name: stability(
+            groups[name].sweeps,
+            options.method,
+            spectrum.edge_options,
+            single,
+            options.derivative,
+            n_resamples=resamples,
+            seed=options.seed,
+        )
+        for name, spectrum in spectra.items()
+    }
+    return {name: points for name, points in found.items() if points}
+
+
+def _other_gaps(results: Mapping[str, GroupResult], followed: Mapping[str, list[StabilityPoint]]) -> list[str]:
+    """Say where repeated sweeps begin at another gap than the average of the group has."""
+    flags = []
+    for name, points in followed.items():
+        gap, first = results[name].gap_ev.value, points[0].gap_ev
+        if gap is not None and first is not None and abs(first - gap) > FAR_GAP_EV:
+            flags.append(
+                f"{name}: repeated sweeps begin at another gap ({first:.2f} eV) than the average ({gap:.2f} eV)"
+            )
+    return flags
 
 
 def _empty(batch: SweepSet, reason: str) -> GroupResult:

@@ -1,4 +1,4 @@
-"""Sweeps beside a study: densities of states over dI/dV, the analysis kept with the study, its section in the report."""
+"""Sweeps beside a study: densities of states over dI/dV, the analysis kept with it, its section in the report."""
 
 import json
 
