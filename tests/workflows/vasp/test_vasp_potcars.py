@@ -1,11 +1,16 @@
 """POTCARs that are missing, of another functional or element, or out of reach."""
 
 import shutil
+import sys
 
 import pytest
 from pymatgen.io.vasp import inputs as pymatgen_inputs
 
 from corecrown.errors import InputError
+from corecrown.postprocess.results import Step
+from corecrown.settings import get_settings
+from corecrown.workflows.protocols import load_protocol
+from corecrown.workflows.vasp.jobs import MAKERS
 from corecrown.workflows.vasp.potcars import find_potcars, load_potcar_table, potcar_release, require_potcars
 
 
@@ -85,3 +90,21 @@ def test_table_agrees_with_the_sets_of_atomate2():
 
     for element, (symbol, _) in load_potcar_table().elements.items():
         assert _BASE_VASP_SET["POTCAR"].get(element, element) == symbol
+
+
+def test_a_step_knows_before_it_runs_what_is_missing(cubic, monkeypatch, no_potcars):
+    """Program first, then POTCARs; no input is made for it."""
+    maker = MAKERS[Step.SCF](settings=load_protocol("demo").settings(Step.SCF))
+    monkeypatch.setattr(type(maker), "inputs", None)
+    monkeypatch.setenv("CORECROWN_VASP_STD_COMMAND", "no-such-program")
+    get_settings.cache_clear()
+    with pytest.raises(InputError, match="vasp_std_command"):
+        maker.require_ready(cubic)
+    monkeypatch.setenv("CORECROWN_VASP_STD_COMMAND", sys.executable)
+    get_settings.cache_clear()
+    with pytest.raises(InputError, match="no POTCAR of Cs_sv, Pb_d, Br"):
+        maker.require_ready(cubic)
+    monkeypatch.setitem(pymatgen_inputs.SETTINGS, "PMG_VASP_PSP_DIR", "/no/such/folder")
+    with pytest.raises(InputError, match="no such folder"):
+        maker.require_ready(cubic)
+    get_settings.cache_clear()
