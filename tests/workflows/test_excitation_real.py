@@ -137,16 +137,16 @@ def total_energies(folder, maker, occupations):
 
 
 def test_two_copies_that_do_not_meet_cost_twice_as_much(tmp_path):
-    """Exciting both of two distant molecules takes twice the energy of one: all spins up against closed shells."""
+    """Exciting both of two distant molecules takes twice the energy of one."""
     coarse = settings(cutoff_wfc_ry=10)
     one, two = (ExcitationMaker(coarse, supercell=(1, 1, copies)) for copies in (1, 2))
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
-    closed, up = total_energies(tmp_path / "one", one, [[[1, 0, 0, 0]] * 2, [[1, 1, 0, 0], [0, 0, 0, 0]]])
-    pair = [[[1, 1, 0, 0, 0]] * 2, [[1, 1, 1, 1, 0], [0, 0, 0, 0, 0]]]
-    both_closed, both_up = total_energies(tmp_path / "two", two, pair)
+    closed, excited = total_energies(tmp_path / "one", one, [[[1, 0, 0, 0]] * 2, [[0, 1, 0, 0], [1, 0, 0, 0]]])
+    pair = [[[1, 1, 0, 0, 0]] * 2, [[0, 0, 1, 1, 0], [1, 1, 0, 0, 0]]]
+    both_closed, both_excited = total_energies(tmp_path / "two", two, pair)
     assert both_closed == pytest.approx(2 * closed, abs=0.05)
-    assert both_up - both_closed == pytest.approx(2 * (up - closed), abs=0.05)
+    assert both_excited - both_closed == pytest.approx(2 * (excited - closed), abs=0.05)
 
 
 def formaldehyde(side=8.0):
