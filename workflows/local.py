@@ -76,7 +76,7 @@ def claim_folder(spec: StudySpec, folder: Path) -> None:
                 f"not {spec.name!r} ({spec.engine.value})",
                 "give another folder with -d; nothing was changed",
             )
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and any(not path.name.startswith(f".{STUDY_FILE}.") for path in folder.iterdir()):
         raise InputError(f"{folder}: is not empty and holds no study", "give a new or empty folder with -d")
     elif folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file", "give a folder with -d")
