@@ -166,7 +166,7 @@ class Protocol:
     converged
         Whether its gaps are meant to be believed in themselves.
     gap_uncertainty_ev
-        What a gap shift between two cells may be off by for want of cutoff and mesh, eV.
+        What a gap may be off by for want of cutoff and mesh, eV; the shift between two cells by √2 of it.
     steps
         Keys and values by step, defaults and overrides merged.
     """
