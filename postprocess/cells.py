@@ -121,7 +121,8 @@ def describe_level(settings: RunSettings | Level) -> str:
 
 
 def _final_structure(structure: Structure, steps: Mapping[Step, StepResult]) -> Structure:
-    for step in (Step.RELAX, Step.SCF):
+    """Return the cell that was computed; an excitation may be one of a supercell of it."""
+    for step in (Step.RELAX, Step.SCF, *(other for other in steps if other is not Step.EXCITATION)):
         if step in steps:
             return Structure.from_dict(steps[step].structure)
     return structure

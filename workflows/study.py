@@ -23,7 +23,7 @@ from corecrown.workflows.electronic import STEP_NEEDS, CellInfo, ElectronicStruc
 from corecrown.workflows.protocols import Theory
 from corecrown.workflows.record import StepFolder
 from corecrown.workflows.spec import Engine, Prerelax, StudySpec
-from corecrown.workflows.start import PRERELAXED, prerelax_cell, start_note
+from corecrown.workflows.start import PRERELAXED, prerelax_cell, start_note, stored_start
 
 __all__ = ["StudyInfo", "SubstitutionStudyMaker", "build_cells", "cell_folder", "collect_study", "steps_of"]
 
@@ -276,7 +276,7 @@ def _collected(cell: Cell, steps: Sequence[Step], folder: Path) -> CellResult:
         label=cell.label,
         fa_fraction=cell.fa_fraction,
         alignment=cell.alignment,
-        structure=cell.structure,
+        structure=stored_start(cell.structure, folder) or cell.structure,
         steps={step: result for step, result in done.items() if result is not None},
         failed=failed,
         notes=cell.notes,
