@@ -14,7 +14,7 @@ BEST_FIRST = ("precise", "balanced", "fast", "demo")
 
 
 def reference_names() -> list[str]:
-    """Return the names of the shipped results, the best protocol and the most cells first.
+    """Return the names of the shipped results: best protocol first, then most kinds of steps, then most cells.
 
     Examples
     --------
@@ -24,10 +24,11 @@ def reference_names() -> list[str]:
     root = input_folder("reference")
     studies = {path.parent.name: read_study(path).result for path in sorted(root.glob(f"*/{STUDY_FILE}"))}
 
-    def rank(name: str) -> tuple[int, int, str]:
+    def rank(name: str) -> tuple[int, int, int, str]:
         result = studies[name]
         place = BEST_FIRST.index(result.protocol) if result.protocol in BEST_FIRST else len(BEST_FIRST)
-        return place, -len(result.cells), name
+        steps = {step for cell in result.cells for step in cell.timings}
+        return place, -len(steps), -len(result.cells), name
 
     return sorted(studies, key=rank)
 
