@@ -36,11 +36,12 @@ from corecrown.workflows.espresso.jobs import ScfMaker
 from corecrown.workflows.espresso.outputs import PwRun, read_run
 from corecrown.workflows.espresso.programs import find_program
 from corecrown.workflows.espresso.stdout import read_progress
+from corecrown.workflows.jobs_base import Launch
 from corecrown.workflows.kpoints import count_irreducible
 from corecrown.workflows.local import Running, _quiet
 from corecrown.workflows.plan import PlannedStep, cost_note, plan_step
 from corecrown.workflows.protocols import StepSettings, Theory, load_protocol
-from corecrown.workflows.record import StepFolder, StepOutput, StepState, cell_lock
+from corecrown.workflows.record import StepFolder, StepState, cell_lock
 
 __all__ = [
     "ConvergenceMaker",
@@ -76,13 +77,11 @@ class PointMaker(ScfMaker):
         inputs = super().inputs(structure)
         return inputs if self.stress else inputs.with_keywords("control", tstress=False)
 
-    def run(
-        self, attempt: Path, record: StepFolder, key: str, inputs: PwInput, source: StepOutput | None
-    ) -> StepResult:
+    def run(self, launch: Launch[PwInput]) -> StepResult:
         """Iterate to self-consistency, and keep the XML and the output alone."""
-        result = super().run(attempt, record, key, inputs, source)
+        result = super().run(launch)
         kept = {name: file for name, file in result.files.items() if name != "density"}
-        (attempt / result.files["density"]).unlink(missing_ok=True)
+        (launch.folder / result.files["density"]).unlink(missing_ok=True)
         return result.model_copy(update={"files": kept})
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from jobflow import Maker, job
@@ -19,12 +19,41 @@ from corecrown.workflows.protocols import StepSettings, Theory
 from corecrown.workflows.record import StepFolder, StepOutput, cannot_write
 
 __all__ = [
+    "Launch",
     "StepMaker",
     "attempt_in",
     "cell_mismatch",
     "said_in",
     "valence_edge",
 ]
+
+
+Input = TypeVar("Input")
+
+
+@dataclass(frozen=True)
+class Launch(Generic[Input]):
+    """One try at a calculation.
+
+    Parameters
+    ----------
+    folder
+        The fresh folder of this attempt.
+    record
+        Folder of the step, with earlier attempts.
+    key
+        Hash of all that determines the result.
+    inputs
+        Input of the program.
+    source
+        Output of the step whose density is used, if any.
+    """
+
+    folder: Path
+    record: StepFolder
+    key: str
+    inputs: Input
+    source: StepOutput | None = None
 
 
 @dataclass
@@ -84,7 +113,7 @@ class StepMaker(Maker):
     def compute(self, record: StepFolder, key: str, inputs: Any, source: StepOutput | None) -> StepResult:
         """Run in a fresh attempt folder and store the result."""
         with attempt_in(record, key) as attempt:
-            stored = self.run(attempt, record, key, inputs, source)
+            stored = self.run(Launch(attempt, record, key, inputs, source))
             record.finish(stored)
         return stored
 
@@ -97,7 +126,7 @@ class StepMaker(Maker):
         """Return the input of the program for a cell."""
         raise RunError(f"{type(self).__name__} writes no input", "a Maker of a step says what it writes")
 
-    def run(self, attempt: Path, record: StepFolder, key: str, inputs: Any, source: StepOutput | None) -> StepResult:
+    def run(self, launch: Launch[Any]) -> StepResult:
         """Run the programs in a fresh folder and read the result."""
         raise RunError(f"{type(self).__name__} runs nothing", "a Maker of a step says what it runs")
 

@@ -15,11 +15,11 @@ from corecrown.errors import CorecrownError, RunError
 from corecrown.postprocess.mass_paths import path_masses, with_path_masses
 from corecrown.postprocess.masses import Carrier, Stencil
 from corecrown.postprocess.results import Masses, MassTensor, Step
-from corecrown.workflows.jobs_base import StepMaker
+from corecrown.workflows.jobs_base import Launch, StepMaker
 from corecrown.workflows.mass_record import read_earlier_rounds, write_rounds
 from corecrown.workflows.mass_search import KnownBands, MassSearch, Round
 from corecrown.workflows.protocols import MassesSettings, Theory
-from corecrown.workflows.record import StepFolder, StepOutput, make_key
+from corecrown.workflows.record import StepOutput, make_key
 
 __all__ = ["MassesStep", "SpinOrbitMassesStep"]
 
@@ -101,10 +101,7 @@ class MassesStep(StepMaker):
 
     def search(
         self,
-        folder: Path,
-        record: StepFolder,
-        inputs: Any,
-        source: StepOutput | None,
+        launch: Launch[Any],
         compute: Compute,
         *,
         also: list[Round] | None = None,
@@ -114,14 +111,9 @@ class MassesStep(StepMaker):
 
         Parameters
         ----------
-        folder
-            Where the k-points and energies are kept.
-        record
-            Where earlier attempts are.
-        inputs
-            Input of the program; its structure, electrons and identity count.
-        source
-            What the step was handed.
+        launch
+            Where the k-points and energies are kept, beside earlier attempts; the input of the program, of which
+            structure, electrons and identity count; what the step was handed.
         compute
             Energies (n, n_bands) in eV at k-points (n, 3).
         also
@@ -129,18 +121,18 @@ class MassesStep(StepMaker):
         nominal
             As for :class:`~corecrown.workflows.mass_search.MassSearch`.
         """
-        scf = self.scf(source)
-        identity = {key: value for key, value in inputs.identity().items() if key not in {"kpoints", "weights"}}
+        scf = self.scf(launch.source)
+        identity = {key: value for key, value in launch.inputs.identity().items() if key not in {"kpoints", "weights"}}
         same = make_key({"input": identity, "density": None if scf is None else scf.result.key})
-        earlier = [*read_earlier_rounds(record, folder, same), *(also or [])]
+        earlier = [*read_earlier_rounds(launch.record, launch.folder, same), *(also or [])]
 
         def keep(_: Round) -> None:
-            write_rounds(folder, same, [*earlier, *search.rounds])
+            write_rounds(launch.folder, same, [*earlier, *search.rounds])
 
         search = MassSearch(
-            structure=inputs.structure,
-            n_filled=round(inputs.n_electrons / (1 if self.level.spin_orbit else 2)),
-            known=self.begin_with(source),
+            structure=launch.inputs.structure,
+            n_filled=round(launch.inputs.n_electrons / (1 if self.level.spin_orbit else 2)),
+            known=self.begin_with(launch.source),
             compute=compute,
             spin_orbit=self.level.spin_orbit,
             max_refinements=self.settings.max_refinements,
@@ -149,8 +141,8 @@ class MassesStep(StepMaker):
             on_round=keep,
         )
         search.remember(earlier)
-        write_rounds(folder, same, earlier)
-        masses = self.with_paths(search.run(), source, inputs.n_electrons)
+        write_rounds(launch.folder, same, earlier)
+        masses = self.with_paths(search.run(), launch.source, launch.inputs.n_electrons)
         return masses.model_copy(update={"notes": [*masses.notes, *self.remarks()]})
 
 

@@ -342,7 +342,7 @@ class TestFreshFolders:
         def key(self, inputs, source):
             return "key"
 
-        def run(self, attempt, record, key, inputs, source):
+        def run(self, launch):
             raise self.ends.pop(0)
 
     def attempts(self, folder):

@@ -17,7 +17,7 @@ from corecrown.workflows.espresso.outputs import PwRun
 from corecrown.workflows.espresso.programs import program_family
 from corecrown.workflows.espresso.pseudopotentials import find_pseudopotentials
 from corecrown.workflows.espresso.run import RunInterruptedError, plan_parallel
-from corecrown.workflows.jobs_base import StepMaker, attempt_in, cell_mismatch
+from corecrown.workflows.jobs_base import Launch, StepMaker, attempt_in, cell_mismatch
 from corecrown.workflows.protocols import Theory
 from corecrown.workflows.record import StepFolder, StepOutput, make_key
 
@@ -51,7 +51,7 @@ class EspressoMaker(StepMaker):
             try:
                 with attempt_in(record, key) as attempt:
                     limit_ranks(attempt, ranks)
-                    stored = self.run(attempt, record, key, inputs, source)
+                    stored = self.run(Launch(attempt, record, key, inputs, source))
                     record.finish(stored)
                     return stored
             except RunInterruptedError as error:
@@ -91,32 +91,29 @@ class EspressoMaker(StepMaker):
     def result(
         self,
         run: PwRun,
-        attempt: Path,
-        record: StepFolder,
-        key: str,
-        inputs: PwInput,
+        launch: Launch[PwInput],
         wall_s: float,
         **fields: Any,
     ) -> StepResult:
         """Return a result with what every step knows filled in."""
-        ranks = plan_parallel(inputs.n_kpoints).limited(attempt).ranks
-        notes = [*fields.pop("notes", []), *corrections(attempt)]
-        structure = run.structure.copy(site_properties=dict(inputs.structure.site_properties))
+        ranks = plan_parallel(launch.inputs.n_kpoints).limited(launch.folder).ranks
+        notes = [*fields.pop("notes", []), *corrections(launch.folder)]
+        structure = run.structure.copy(site_properties=dict(launch.inputs.structure.site_properties))
         return StepResult(
             step=self.step,
             label=self.label,
-            key=key,
-            folder=attempt.name,
+            key=launch.key,
+            folder=launch.folder.name,
             engine="espresso",
             code="Quantum ESPRESSO",
             code_version=run.code_version,
-            settings=_run_settings(run, inputs, self.level),
+            settings=_run_settings(run, launch.inputs, self.level),
             timing=StepTiming(
                 wall_s=round(wall_s, 2),
                 core_s=round(wall_s * ranks, 2),
                 scf_iterations=run.scf_iterations,
                 ionic_steps=run.ionic_steps if self.step is Step.RELAX else None,
-                attempts=len(record.attempts(key)),
+                attempts=len(launch.record.attempts(launch.key)),
             ),
             structure=structure.as_dict(),
             energy_ev=run.energy_ev,

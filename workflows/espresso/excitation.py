@@ -38,8 +38,9 @@ from corecrown.workflows.espresso.excitation_states import ExcitedState, Kind, p
 from corecrown.workflows.espresso.inputs import OUTDIR, PwInput
 from corecrown.workflows.espresso.projections import Projections
 from corecrown.workflows.espresso.run import copy_density, remove_wavefunctions, run_pw
+from corecrown.workflows.jobs_base import Launch
 from corecrown.workflows.protocols import ExcitationSettings
-from corecrown.workflows.record import StepFolder, StepOutput
+from corecrown.workflows.record import StepFolder
 
 __all__ = ["ExcitationMaker", "combined_singlet"]
 
@@ -132,9 +133,7 @@ class ExcitationMaker(EspressoMaker):
             "relax": relax,
         }
 
-    def run(
-        self, attempt: Path, record: StepFolder, key: str, inputs: PwInput, source: StepOutput | None
-    ) -> StepResult:
+    def run(self, launch: Launch[PwInput]) -> StepResult:
         """Run the ground state, then each excited state from its density and orbitals, and share out the charge.
 
         Raises
@@ -142,50 +141,48 @@ class ExcitationMaker(EspressoMaker):
         RunError
             If the cell is a metal, or no excited state held.
         """
-        self._refuse_metal(record)
-        ground, wall_s, notes = self._ground(attempt, record, key, inputs)
+        self._refuse_metal(launch.record)
+        ground, wall_s, notes = self._ground(launch)
         if ground.gap_ev < LEAST_GAP_EV:
             raise RunError(
                 f"{self.label}: a Kohn-Sham gap of {ground.gap_ev:.3f} eV at Γ: no edges to move an electron between",
                 "a Delta-SCF needs a cell with a gap",
             )
-        runs = {state: run_state(attempt, ground, state, self.settings) for state in self.runs}
+        runs = {state: run_state(launch.folder, ground, state, self.settings) for state in self.runs}
         wall_s += sum(run.wall_s for run in runs.values())
         if not any(run.kept for run in runs.values()):
-            tidy(attempt)
+            tidy(launch.folder)
             told = "; ".join(f"{state.name}: {', '.join(run.told)}" for state, run in runs.items())
             raise RunError(
                 f"{self.label}: no excited state held ({told})",
                 "smaller overrides.excitation.mixing_beta, or other bands",
             )
-        charges = _Charges(attempt, ground, inputs)
+        charges = _Charges(launch.folder, ground, launch.inputs)
         found: dict[ExcitedState, Excitation] = {}
         for state, run in runs.items():
-            found[state] = self._excitation(attempt, ground, run, charges)
+            found[state] = self._excitation(launch.folder, ground, run, charges)
         wall_s += charges.wall_s
         excitations = [
             found[state] if state in found else combined_singlet(state, found, ground, self.supercell)
             for state in self.states
         ]
-        files = scf_files(attempt) | charges.files
-        tidy(attempt)
-        return self.result(
-            ground.run, attempt, record, key, inputs, wall_s, excitation=excitations, files=files, notes=notes
-        )
+        files = scf_files(launch.folder) | charges.files
+        tidy(launch.folder)
+        return self.result(ground.run, launch, wall_s, excitation=excitations, files=files, notes=notes)
 
     @staticmethod
-    def _ground(attempt: Path, record: StepFolder, key: str, inputs: PwInput) -> tuple[GroundRun, float, list[str]]:
+    def _ground(launch: Launch[PwInput]) -> tuple[GroundRun, float, list[str]]:
         """Return the ground state, of an attempt that was broken off after it or a new one; its time; what to say."""
-        for earlier in reversed(record.attempts(key)[:-1]):
+        for earlier in reversed(launch.record.attempts(launch.key)[:-1]):
             try:
-                read_ground(earlier, inputs)
-                copy_density(earlier, attempt, wavefunctions=True)
-                shutil.copyfile(earlier / PW_OUTPUT, attempt / PW_OUTPUT)
-                return read_ground(attempt, inputs), 0.0, [f"ground state taken over from {earlier.name}"]
+                read_ground(earlier, launch.inputs)
+                copy_density(earlier, launch.folder, wavefunctions=True)
+                shutil.copyfile(earlier / PW_OUTPUT, launch.folder / PW_OUTPUT)
+                return read_ground(launch.folder, launch.inputs), 0.0, [f"ground state taken over from {earlier.name}"]
             except (CorecrownError, OSError):
                 continue
-        wall_s = run_pw(attempt, inputs)
-        return read_ground(attempt, inputs), wall_s, []
+        wall_s = run_pw(launch.folder, launch.inputs)
+        return read_ground(launch.folder, launch.inputs), wall_s, []
 
     def _refuse_metal(self, record: StepFolder) -> None:
         """Raise if an earlier step of this cell found it to be a metal."""

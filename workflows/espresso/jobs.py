@@ -5,7 +5,7 @@ the last geometry of a broken relaxation, and otherwise runs in a fresh attempt 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -46,7 +46,7 @@ from corecrown.workflows.espresso.run import (
     run_pw,
 )
 from corecrown.workflows.espresso.stdout import last_geometry
-from corecrown.workflows.jobs_base import valence_edge
+from corecrown.workflows.jobs_base import Launch, valence_edge
 from corecrown.workflows.kpoints import band_path
 from corecrown.workflows.protocols import (
     BandsSettings,
@@ -56,7 +56,7 @@ from corecrown.workflows.protocols import (
     RelaxSettings,
     Theory,
 )
-from corecrown.workflows.record import StepFolder, StepOutput
+from corecrown.workflows.record import StepOutput
 
 __all__ = [
     "MAKERS",
@@ -84,34 +84,32 @@ class RelaxMaker(EspressoMaker):
         """Return the input of the relaxation."""
         return relax_input(structure, self.settings, self.level, self.pseudopotentials(structure))
 
-    def run(
-        self, attempt: Path, record: StepFolder, key: str, inputs: PwInput, source: StepOutput | None
-    ) -> StepResult:
+    def run(self, launch: Launch[PwInput]) -> StepResult:
         """Relax, from the last geometry of a broken attempt where there is one."""
         notes = []
-        for earlier in reversed(record.attempts(key)[:-1]):
+        for earlier in reversed(launch.record.attempts(launch.key)[:-1]):
             outputs = outputs_newest_first(earlier)
-            geometry = next(filter(None, (last_geometry(path, inputs.structure) for path in outputs)), None)
+            geometry = next(filter(None, (last_geometry(path, launch.inputs.structure) for path in outputs)), None)
             if geometry is not None:
-                inputs = inputs.with_structure(geometry)
+                launch = replace(launch, inputs=launch.inputs.with_structure(geometry))
                 notes.append(f"went on from the last geometry of {earlier.name}")
                 break
-        wall_s = run_pw(attempt, inputs)
-        run = read_run(attempt / XML)
+        wall_s = run_pw(launch.folder, launch.inputs)
+        run = read_run(launch.folder / XML)
         if not run.relax_converged:
             raise RunError(
                 f"{self.label}: not relaxed after {run.ionic_steps} ionic steps",
                 "the same command again goes on from the last geometry; or raise relax.max_ionic_steps",
             )
         if not run.scf_converged:
-            raise RunError(f"{self.label}: the final scf of the relaxation did not converge", f"see {attempt}")
+            raise RunError(f"{self.label}: the final scf of the relaxation did not converge", f"see {launch.folder}")
         if run.pressure_kbar is not None and abs(run.pressure_kbar) > 3 * self.settings.pressure_threshold_kbar:
             notes.append(
                 f"pressure with the plane waves of the relaxed cell: {run.pressure_kbar:.1f} kbar, beyond the "
                 "threshold that was met with those of the starting cell"
             )
-        remove_wavefunctions(attempt)
-        return self.result(run, attempt, record, key, inputs, wall_s, files=scf_files(attempt), notes=notes)
+        remove_wavefunctions(launch.folder)
+        return self.result(run, launch, wall_s, files=scf_files(launch.folder), notes=notes)
 
 
 @dataclass
@@ -125,44 +123,40 @@ class ScfMaker(EspressoMaker):
         """Return the input of the scf."""
         return scf_input(structure, self.settings, self.level, self.pseudopotentials(structure))
 
-    def run(
-        self, attempt: Path, record: StepFolder, key: str, inputs: PwInput, source: StepOutput | None
-    ) -> StepResult:
+    def run(self, launch: Launch[PwInput]) -> StepResult:
         """Iterate to self-consistency, from the density of a try that ran out of time, or of the same relaxed cell."""
         notes = []
-        for place, note in self._densities(record, key, inputs, source):
+        for place, note in self._densities(launch):
             try:
-                copy_density(place, attempt)
+                copy_density(place, launch.folder)
             except RunError as error:
                 notes.append(f"not started from a density: {error.message}")
                 continue
-            inputs = inputs.with_keywords("electrons", startingpot="file")
+            launch = replace(launch, inputs=launch.inputs.with_keywords("electrons", startingpot="file"))
             notes += note
             break
-        wall_s = run_pw(attempt, inputs)
-        run = read_run(attempt / XML)
+        wall_s = run_pw(launch.folder, launch.inputs)
+        run = read_run(launch.folder / XML)
         if not run.scf_converged:
-            raise RunError(f"{self.label}: the scf did not converge", f"see {attempt / PW_OUTPUT}")
-        remove_wavefunctions(attempt)
+            raise RunError(f"{self.label}: the scf did not converge", f"see {launch.folder / PW_OUTPUT}")
+        remove_wavefunctions(launch.folder)
         bands = mesh_band_structure(run.structure, run.kpoints, run.spins, run.fermi_ev or 0.0)
         edges = edges_of(bands, "mesh", run)
-        files = scf_files(attempt)
-        return self.result(run, attempt, record, key, inputs, wall_s, edges=edges, files=files, notes=notes)
+        files = scf_files(launch.folder)
+        return self.result(run, launch, wall_s, edges=edges, files=files, notes=notes)
 
     def key(self, inputs: PwInput, source: StepOutput | None) -> str:
         """Return the hash; the density it starts from does not change where it ends."""
         del source
         return super().key(inputs, None)
 
-    def _densities(
-        self, record: StepFolder, key: str, inputs: PwInput, source: StepOutput | None
-    ) -> Iterator[tuple[Path, list[str]]]:
+    def _densities(self, launch: Launch[PwInput]) -> Iterator[tuple[Path, list[str]]]:
         """Yield the folders with a density worth starting from, and what is to be said of it."""
-        for earlier in reversed(record.attempts(key)[:-1]):
+        for earlier in reversed(launch.record.attempts(launch.key)[:-1]):
             if was_stopped_in_time(earlier):
                 yield earlier, [f"went on from the density of {earlier.name}"]
-        if source is not None and density_mismatch(source.result, inputs, self.level) is None:
-            yield Path(source.dir_name), []
+        if launch.source is not None and density_mismatch(launch.source.result, launch.inputs, self.level) is None:
+            yield Path(launch.source.dir_name), []
 
 
 @dataclass
@@ -232,19 +226,17 @@ class BandsMaker(EspressoMaker):
         path = band_path(structure, self.settings.path, self.settings.path_spacing)
         return bands_input(structure, self.settings, self.level, self.pseudopotentials(structure), path.points)
 
-    def run(
-        self, attempt: Path, record: StepFolder, key: str, inputs: PwInput, source: StepOutput | None
-    ) -> StepResult:
+    def run(self, launch: Launch[PwInput]) -> StepResult:
         """Compute the bands and keep them as a pymatgen band structure."""
-        density = self.density(source, inputs)
-        copy_density(Path(density.dir_name), attempt)
-        wall_s = run_pw(attempt, inputs)
-        run = read_run(attempt / XML)
-        remove_wavefunctions(attempt)
+        density = self.density(launch.source, launch.inputs)
+        copy_density(Path(density.dir_name), launch.folder)
+        wall_s = run_pw(launch.folder, launch.inputs)
+        run = read_run(launch.folder / XML)
+        remove_wavefunctions(launch.folder)
         bands = line_band_structure(run.structure, run.kpoints, run.spins, valence_edge(density.result, run.fermi_ev))
-        dumpfn(bands.as_dict(), str(attempt / "bands.json.gz"))
+        dumpfn(bands.as_dict(), str(launch.folder / "bands.json.gz"))
         files = {"xml": XML, "output": PW_OUTPUT, "bands": "bands.json.gz"}
-        return self.result(run, attempt, record, key, inputs, wall_s, edges=edges_of(bands, "bands", run), files=files)
+        return self.result(run, launch, wall_s, edges=edges_of(bands, "bands", run), files=files)
 
 
 @dataclass
@@ -263,19 +255,19 @@ class PdosMaker(EspressoMaker):
         """Return how the density of states is broadened."""
         return {"sigma_ev": self.settings.sigma_ev, "step_ev": self.settings.step_ev}
 
-    def run(
-        self, attempt: Path, record: StepFolder, key: str, inputs: PwInput, source: StepOutput | None
-    ) -> StepResult:
+    def run(self, launch: Launch[PwInput]) -> StepResult:
         """Compute bands on the mesh, project them, and keep the result as a pymatgen CompleteDos."""
-        density = self.density(source, inputs)
-        copy_density(Path(density.dir_name), attempt)
-        wall_s = run_pw(attempt, inputs)
-        (attempt / "projwfc.in").write_text(projwfc_input(), encoding="utf-8")
-        wall_s += run_program(attempt, "projwfc.x", "projwfc", plan_parallel(inputs.n_kpoints))
-        run = read_run(attempt / XML)
-        projections = read_projections((attempt / XML).with_name("atomic_proj.xml"), attempt / "projwfc.out")
-        remove_wavefunctions(attempt)
-        for file in attempt.glob("pdos.pdos_*"):
+        density = self.density(launch.source, launch.inputs)
+        copy_density(Path(density.dir_name), launch.folder)
+        wall_s = run_pw(launch.folder, launch.inputs)
+        (launch.folder / "projwfc.in").write_text(projwfc_input(), encoding="utf-8")
+        wall_s += run_program(launch.folder, "projwfc.x", "projwfc", plan_parallel(launch.inputs.n_kpoints))
+        run = read_run(launch.folder / XML)
+        projections = read_projections(
+            (launch.folder / XML).with_name("atomic_proj.xml"), launch.folder / "projwfc.out"
+        )
+        remove_wavefunctions(launch.folder)
+        for file in launch.folder.glob("pdos.pdos_*"):
             file.unlink()
         bands = mesh_band_structure(run.structure, run.kpoints, run.spins, valence_edge(density.result, run.fermi_ev))
         edges = edges_of(bands, "mesh", run)
@@ -286,7 +278,7 @@ class PdosMaker(EspressoMaker):
             sigma_ev=self.settings.sigma_ev,
             step_ev=self.settings.step_ev,
         )
-        dumpfn(dos.as_dict(), str(attempt / "dos.json.gz"))
+        dumpfn(dos.as_dict(), str(launch.folder / "dos.json.gz"))
         occupied = round(run.n_electrons) if run.spin_orbit else round(run.n_electrons / 2)
         held = projections.weights[:, :, :occupied].sum(axis=3).mean(axis=(0, 2))
         summary = PdosSummary(
@@ -295,7 +287,7 @@ class PdosMaker(EspressoMaker):
             spilling=round(float(1 - np.average(held, weights=run.weights)), 6),
         )
         files = {"xml": XML, "output": PW_OUTPUT, "dos": "dos.json.gz"}
-        return self.result(run, attempt, record, key, inputs, wall_s, edges=edges, pdos=summary, files=files)
+        return self.result(run, launch, wall_s, edges=edges, pdos=summary, files=files)
 
 
 MAKERS: dict[Step, type[EspressoMaker]] = {

@@ -13,10 +13,11 @@ from corecrown.workflows.espresso.base import PW_OUTPUT, XML, EspressoMaker
 from corecrown.workflows.espresso.inputs import PwInput, bands_input
 from corecrown.workflows.espresso.outputs import PwRun, read_run
 from corecrown.workflows.espresso.run import copy_density, remove_wavefunctions, run_pw
+from corecrown.workflows.jobs_base import Launch
 from corecrown.workflows.mass_record import STENCILS
 from corecrown.workflows.mass_search import KnownBands, nominal_kpoints
 from corecrown.workflows.mass_steps import MassesStep, SpinOrbitMassesStep
-from corecrown.workflows.record import StepFolder, StepOutput
+from corecrown.workflows.record import StepOutput
 
 __all__ = ["EIGENVALUE_THRESHOLD_RY", "MASS_MAKERS", "MassesMaker", "MassesSpinOrbitMaker"]
 
@@ -38,28 +39,26 @@ class MassesMaker(MassesStep, EspressoMaker):
         )
         return made.with_keywords("electrons", diago_thr_init=EIGENVALUE_THRESHOLD_RY, diago_full_acc=True)
 
-    def run(
-        self, attempt: Path, record: StepFolder, key: str, inputs: PwInput, source: StepOutput | None
-    ) -> StepResult:
+    def run(self, launch: Launch[PwInput]) -> StepResult:
         """Search, one run of pw.x after the other."""
-        density = self.density(self.scf(source), inputs)
-        copy_density(Path(density.dir_name), attempt)
+        density = self.density(self.scf(launch.source), launch.inputs)
+        copy_density(Path(density.dir_name), launch.folder)
         runs: list[tuple[PwRun, float]] = []
 
         def compute(kpoints: FloatArray) -> FloatArray:
             stem = "pw" if not runs else f"pw{len(runs) + 1}"
-            wall_s = run_pw(attempt, replace(inputs, kpoints=kpoints), stem)
-            run = read_run(attempt / XML)
-            remove_wavefunctions(attempt)
+            wall_s = run_pw(launch.folder, replace(launch.inputs, kpoints=kpoints), stem)
+            run = read_run(launch.folder / XML)
+            remove_wavefunctions(launch.folder)
             runs.append((run, wall_s))
             energies: FloatArray = run.eigenvalues_ev[0]
             return energies
 
-        masses = self.search(attempt, record, inputs, source, compute)
+        masses = self.search(launch, compute)
         last = runs[-1][0] if runs else read_run(Path(density.dir_name) / XML)
         files = {"stencils": STENCILS, "xml": XML} | ({"output": PW_OUTPUT} if runs else {})
         wall_s = sum(seconds for _, seconds in runs)
-        return self.result(last, attempt, record, key, inputs, wall_s, masses=masses, files=files)
+        return self.result(last, launch, wall_s, masses=masses, files=files)
 
     def known_bands(self, output: StepOutput) -> KnownBands:
         """Return the bands that a step left."""

@@ -10,9 +10,9 @@ from corecrown.errors import InputError, RunError
 from corecrown.postprocess.edges import find_edges
 from corecrown.postprocess.results import BandEdges, Pseudopotential, RunSettings, Step, StepResult, StepTiming
 from corecrown.workflows.bandstructure import mesh_band_structure
-from corecrown.workflows.jobs_base import StepMaker, cell_mismatch
+from corecrown.workflows.jobs_base import Launch, StepMaker, cell_mismatch
 from corecrown.workflows.protocols import Theory
-from corecrown.workflows.record import StepFolder, StepOutput, make_key
+from corecrown.workflows.record import StepOutput, make_key
 from corecrown.workflows.vasp.inputs import Program, VaspInput
 from corecrown.workflows.vasp.potcars import find_potcars, require_potcars
 from corecrown.workflows.vasp.run import find_command, run_vasp, tidy
@@ -65,28 +65,15 @@ class VaspMaker(StepMaker):
         """Return in what an scf differs from what an input asks for, or None."""
         return _density_mismatch(scf, inputs, self.level)
 
-    def run(
-        self, attempt: Path, record: StepFolder, key: str, inputs: VaspInput, source: StepOutput | None
-    ) -> StepResult:
+    def run(self, launch: Launch[VaspInput]) -> StepResult:
         """Run VASP in a fresh folder and read the result."""
-        self.prepare(attempt, inputs, source)
-        wall_s = run_vasp(attempt, inputs)
-        result = self.gather(attempt, record, key, inputs, source, wall_s)
-        tidy(attempt)
-        return self.with_packed_files(attempt, result)
+        return self.packed(launch, self.gather(launch, self.execute(launch)))
 
-    def prepare(self, attempt: Path, inputs: VaspInput, source: StepOutput | None) -> None:
-        """Put into a fresh folder what the run starts from; nothing, unless a step says otherwise."""
+    def execute(self, launch: Launch[VaspInput]) -> float:
+        """Run the program, once unless a step says otherwise; returns its wall time in s."""
+        return run_vasp(launch.folder, launch.inputs)
 
-    def gather(
-        self,
-        attempt: Path,
-        record: StepFolder,
-        key: str,
-        inputs: VaspInput,
-        source: StepOutput | None,
-        wall_s: float,
-    ) -> StepResult:
+    def gather(self, launch: Launch[VaspInput], wall_s: float) -> StepResult:
         """Read what a run left into a result; an unconverged run is refused."""
         raise RunError(f"{type(self).__name__} reads nothing", "a Maker of a step says what it reads")
 
@@ -110,26 +97,24 @@ class VaspMaker(StepMaker):
             )
         return run
 
-    def result(
-        self, run: VaspRun, attempt: Path, record: StepFolder, key: str, inputs: VaspInput, wall_s: float, **fields: Any
-    ) -> StepResult:
+    def result(self, run: VaspRun, launch: Launch[VaspInput], wall_s: float, **fields: Any) -> StepResult:
         """Return a result with what every step knows filled in; atoms back in our order."""
-        structure = in_our_order(run.structure, inputs)
+        structure = in_our_order(run.structure, launch.inputs)
         return StepResult(
             step=self.step,
             label=self.label,
-            key=key,
-            folder=attempt.name if attempt != record.path else ".",
+            key=launch.key,
+            folder=launch.folder.name if launch.folder != launch.record.path else ".",
             engine="vasp",
             code="VASP",
             code_version=run.code_version,
-            settings=self.run_settings(run, inputs),
+            settings=self.run_settings(run, launch.inputs),
             timing=StepTiming(
                 wall_s=round(wall_s, 2),
-                core_s=round(wall_s * read_core_count(attempt), 2),
+                core_s=round(wall_s * read_core_count(launch.folder), 2),
                 scf_iterations=run.scf_iterations,
                 ionic_steps=run.ionic_steps if self.step is Step.RELAX else None,
-                attempts=max(1, len(record.attempts(key))),
+                attempts=max(1, len(launch.record.attempts(launch.key))),
             ),
             structure=structure.as_dict(),
             energy_ev=run.energy_ev,
@@ -154,9 +139,10 @@ class VaspMaker(StepMaker):
         )
 
     @staticmethod
-    def with_packed_files(attempt: Path, result: StepResult) -> StepResult:
-        """Return a result whose files are named as they are now that they are packed."""
-        files = {name: existing(attempt, Path(path).name).name for name, path in result.files.items()}
+    def packed(launch: Launch[VaspInput], result: StepResult) -> StepResult:
+        """Tidy the folder; return the result with its files named as they are now that they are packed."""
+        tidy(launch.folder)
+        files = {name: existing(launch.folder, Path(path).name).name for name, path in result.files.items()}
         return result.model_copy(update={"files": files})
 
 

@@ -11,7 +11,7 @@ from pymatgen.io.vasp.inputs import Incar, Kpoints
 from corecrown.errors import CorecrownError, RunError
 from corecrown.postprocess.results import Step, StepResult
 from corecrown.workflows.beside import with_beside
-from corecrown.workflows.jobs_base import cell_mismatch
+from corecrown.workflows.jobs_base import Launch, cell_mismatch
 from corecrown.workflows.record import StepFolder, StepOutput
 from corecrown.workflows.vasp.base import VaspMaker, existing, in_our_order
 from corecrown.workflows.vasp.incar import physics_of
@@ -90,7 +90,8 @@ def adopt_run(maker: VaspMaker, record: StepFolder, structure: Structure, source
             )
     _require_asked(folder, inputs)
     inputs = _as_it_ran(folder, inputs, run)
-    result = maker.gather(folder, record, maker.key(inputs, source), inputs, source, read_elapsed_s(folder) or 0.0)
+    launch = Launch(folder, record, maker.key(inputs, source), inputs, source)
+    result = maker.gather(launch, read_elapsed_s(folder) or 0.0)
     notes = [*result.notes, "run by hand and read back", *_kpoint_notes(folder, maker, structure)]
     return result.model_copy(update={"notes": notes})
 

@@ -18,11 +18,11 @@ from pymatgen.core import Structure
 from corecrown.errors import RunError
 from corecrown.postprocess.results import Excitation, Step, StepResult
 from corecrown.structures.groups import group_members
+from corecrown.workflows.jobs_base import Launch
 from corecrown.workflows.protocols import ExcitationSettings
-from corecrown.workflows.record import StepFolder, StepOutput
 from corecrown.workflows.vasp.base import VaspMaker, files_in
 from corecrown.workflows.vasp.inputs import VaspInput, make_input
-from corecrown.workflows.vasp.run import keep_outputs, run_vasp, tidy
+from corecrown.workflows.vasp.run import keep_outputs, run_vasp
 from corecrown.workflows.vasp.vasprun import VaspRun
 
 __all__ = ["ExcitationMaker", "Kind", "occupations_of", "repeated"]
@@ -115,40 +115,29 @@ class ExcitationMaker(VaspMaker):
         """Return which excitations, and of which supercell."""
         return {"kinds": [str(kind) for kind in self.kinds], "supercell": list(self.supercell)}
 
-    def run(
-        self, attempt: Path, record: StepFolder, key: str, inputs: VaspInput, source: StepOutput | None
-    ) -> StepResult:
+    def execute(self, launch: Launch[VaspInput]) -> float:
         """Run the ground state, then each excited state from its wavefunctions."""
-        wall_s = run_vasp(attempt, inputs)
-        self._checked(attempt, inputs, None)
-        _set_aside(attempt, GROUND)
-        for kind, tags in inputs.after.items():
-            shutil.copyfile(attempt / f"WAVECAR.{GROUND}", attempt / "WAVECAR")
-            wall_s += run_vasp(attempt, replace(inputs.with_incar(**tags), after={}))
-            _set_aside(attempt, kind)
-        for path in attempt.glob(f"*.{GROUND}"):
+        wall_s = run_vasp(launch.folder, launch.inputs)
+        self._checked(launch.folder, launch.inputs, None)
+        _set_aside(launch.folder, GROUND)
+        for kind, tags in launch.inputs.after.items():
+            shutil.copyfile(launch.folder / f"WAVECAR.{GROUND}", launch.folder / "WAVECAR")
+            wall_s += run_vasp(launch.folder, replace(launch.inputs.with_incar(**tags), after={}))
+            _set_aside(launch.folder, kind)
+        for path in launch.folder.glob(f"*.{GROUND}"):
             path.replace(path.with_suffix(""))
-        result = self.gather(attempt, record, key, inputs, source, wall_s)
-        tidy(attempt)
-        return self.with_packed_files(attempt, result)
+        return wall_s
 
-    def gather(
-        self,
-        attempt: Path,
-        record: StepFolder,
-        key: str,
-        inputs: VaspInput,
-        source: StepOutput | None,
-        wall_s: float,
-    ) -> StepResult:
+    def gather(self, launch: Launch[VaspInput], wall_s: float) -> StepResult:
         """Read the ground state, and beside it the excited states, each in files with its name as suffix."""
-        ground = self._checked(attempt, inputs, None)
+        ground = self._checked(launch.folder, launch.inputs, None)
         found = [
-            _excitation(Kind(kind), ground, self._checked(attempt, inputs, Kind(kind)), inputs) for kind in self.kinds
+            _excitation(Kind(kind), ground, self._checked(launch.folder, launch.inputs, Kind(kind)), launch.inputs)
+            for kind in self.kinds
         ]
-        files = files_in(attempt, xml="vasprun.xml", output="OUTCAR", density="CHGCAR")
-        files |= files_in(attempt, **{f"density_{kind}": f"CHGCAR.{kind}" for kind in self.kinds})
-        return self.result(ground, attempt, record, key, inputs, wall_s, excitation=found, files=files)
+        files = files_in(launch.folder, xml="vasprun.xml", output="OUTCAR", density="CHGCAR")
+        files |= files_in(launch.folder, **{f"density_{kind}": f"CHGCAR.{kind}" for kind in self.kinds})
+        return self.result(ground, launch, wall_s, excitation=found, files=files)
 
     def _checked(self, attempt: Path, inputs: VaspInput, kind: Kind | None) -> VaspRun:
         """Read a run, and refuse it if it did not keep two spins and the pinned number of bands."""

@@ -1,7 +1,6 @@
 """HSE06 with VASP: bands at k-points of zero weight, from the wavefunctions of a run without exact exchange."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -14,12 +13,12 @@ from corecrown.errors import InputError
 from corecrown.postprocess.edges import find_edges
 from corecrown.postprocess.results import Step, StepResult
 from corecrown.workflows.bandstructure import line_band_structure
+from corecrown.workflows.jobs_base import Launch
 from corecrown.workflows.kpoints import band_path, named_points
 from corecrown.workflows.protocols import Functional, HybridSettings, Theory
-from corecrown.workflows.record import StepFolder, StepOutput
 from corecrown.workflows.vasp.base import VaspMaker, files_in, mesh_edges
 from corecrown.workflows.vasp.inputs import GGA_TAG, VaspInput, make_input, mesh_of, path_kpoints
-from corecrown.workflows.vasp.run import keep_outputs, run_vasp, tidy
+from corecrown.workflows.vasp.run import keep_outputs, run_vasp
 
 __all__ = ["HybridMaker", "irreducible_mesh"]
 
@@ -81,39 +80,29 @@ class HybridMaker(VaspMaker):
         new = np.abs(apart - np.round(apart)).max(axis=2).min(axis=1) > 1e-6
         return points[new], [name for name, is_new in zip(named, new, strict=True) if is_new]
 
-    def run(
-        self, attempt: Path, record: StepFolder, key: str, inputs: VaspInput, source: StepOutput | None
-    ) -> StepResult:
+    def execute(self, launch: Launch[VaspInput]) -> float:
         """Run without exact exchange first, then with it from those wavefunctions."""
-        wall_s = run_vasp(attempt, replace(inputs, incar=inputs.incar_before(), before=None))
-        self.read(attempt)
-        keep_outputs(attempt, "before")
-        wall_s += run_vasp(attempt, inputs.with_incar(ISTART=1))
-        result = self.gather(attempt, record, key, inputs, source, wall_s)
-        tidy(attempt)
-        return self.with_packed_files(attempt, result)
+        wall_s = run_vasp(launch.folder, replace(launch.inputs, incar=launch.inputs.incar_before(), before=None))
+        self.read(launch.folder)
+        keep_outputs(launch.folder, "before")
+        wall_s += run_vasp(launch.folder, launch.inputs.with_incar(ISTART=1))
+        return wall_s
 
-    def gather(
-        self,
-        attempt: Path,
-        record: StepFolder,
-        key: str,
-        inputs: VaspInput,
-        source: StepOutput | None,
-        wall_s: float,
-    ) -> StepResult:
+    def gather(self, launch: Launch[VaspInput], wall_s: float) -> StepResult:
         """Read the edges on all k-points, and along the path where there is one."""
-        run = self.read(attempt)
-        files = files_in(attempt, xml="vasprun.xml", output="OUTCAR")
+        run = self.read(launch.folder)
+        files = files_in(launch.folder, xml="vasprun.xml", output="OUTCAR")
         edges = mesh_edges(run, run.fermi_ev)
         if self.settings.path:
             part = run.of_lines
-            bands = line_band_structure(inputs.structure, part.kpoints, part.spins, edges.vbm_ev or run.fermi_ev or 0.0)
+            bands = line_band_structure(
+                launch.inputs.structure, part.kpoints, part.spins, edges.vbm_ev or run.fermi_ev or 0.0
+            )
             along = find_edges(bands, "bands", run.n_electrons, spin_orbit=run.spin_orbit)
             edges = along if along.gap_ev is not None and along.gap_ev <= (edges.gap_ev or np.inf) else edges
-            dumpfn(bands.as_dict(), str(attempt / "bands.json.gz"))
+            dumpfn(bands.as_dict(), str(launch.folder / "bands.json.gz"))
             files |= {"bands": "bands.json.gz"}
-        return self.result(run, attempt, record, key, inputs, wall_s, edges=edges, files=files)
+        return self.result(run, launch, wall_s, edges=edges, files=files)
 
 
 def irreducible_mesh(

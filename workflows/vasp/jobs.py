@@ -14,10 +14,10 @@ from corecrown.postprocess.edges import find_edges
 from corecrown.postprocess.pdos import AtomicState, complete_dos
 from corecrown.postprocess.results import PdosSummary, Step, StepResult
 from corecrown.workflows.bandstructure import line_band_structure
-from corecrown.workflows.jobs_base import valence_edge
+from corecrown.workflows.jobs_base import Launch, valence_edge
 from corecrown.workflows.kpoints import band_path
 from corecrown.workflows.protocols import BandsSettings, PdosSettings, RelaxSettings, Theory
-from corecrown.workflows.record import StepFolder, StepOutput
+from corecrown.workflows.record import StepOutput
 from corecrown.workflows.vasp.base import VaspMaker, files_in, in_our_order, mesh_edges
 from corecrown.workflows.vasp.excitation import ExcitationMaker
 from corecrown.workflows.vasp.hybrid import HybridMaker
@@ -29,7 +29,7 @@ from corecrown.workflows.vasp.relaxation import (
     require_axes_along_xyz,
     set_square,
 )
-from corecrown.workflows.vasp.run import copy_density, keep_outputs, run_vasp, tidy
+from corecrown.workflows.vasp.run import copy_density, keep_outputs, run_vasp
 from corecrown.workflows.vasp.vasprun import VaspRun, atomic_states, edge_character_of
 
 __all__ = ["MAKERS", "BandsMaker", "PdosMaker", "RelaxMaker", "ScfMaker", "SpinOrbitMaker"]
@@ -48,14 +48,12 @@ class RelaxMaker(VaspMaker):
         require_axes_along_xyz(structure)
         return make_input("RelaxSetGenerator", structure, self.settings, self.theory, relax_tags(self.settings))
 
-    def run(
-        self, attempt: Path, record: StepFolder, key: str, inputs: VaspInput, source: StepOutput | None
-    ) -> StepResult:
+    def run(self, launch: Launch[VaspInput]) -> StepResult:
         """Relax, from the last geometry of a broken attempt where there is one."""
         notes = []
-        start = inputs.structure
-        for earlier in reversed(record.attempts(key)[:-1]):
-            geometry = last_geometry(earlier, inputs)
+        start = launch.inputs.structure
+        for earlier in reversed(launch.record.attempts(launch.key)[:-1]):
+            geometry = last_geometry(earlier, launch.inputs)
             if geometry is not None:
                 start = geometry
                 notes.append(f"went on from the last geometry of {earlier.name}")
@@ -65,11 +63,11 @@ class RelaxMaker(VaspMaker):
 
         def stage(structure: Structure, tags: dict[str, Any]) -> VaspRun:
             if stages:
-                keep_outputs(attempt, f"relax{len(stages)}")
-            seconds.append(run_vasp(attempt, inputs.with_structure(structure).with_incar(**tags)))
-            run = self.read(attempt)
+                keep_outputs(launch.folder, f"relax{len(stages)}")
+            seconds.append(run_vasp(launch.folder, launch.inputs.with_structure(structure).with_incar(**tags)))
+            run = self.read(launch.folder)
             stages.append(run)
-            return replace(run, structure=in_our_order(run.structure, inputs))
+            return replace(run, structure=in_our_order(run.structure, launch.inputs))
 
         if self.settings.relax_cell:
             relaxed = relax_in_stages(start, self.settings.pressure_threshold_kbar, stage)
@@ -80,36 +78,23 @@ class RelaxMaker(VaspMaker):
             ionic_steps=sum(run.ionic_steps for run in stages),
             scf_iterations=sum(run.scf_iterations for run in stages),
         )
-        result = self.gathered(total, attempt, record, key, inputs, sum(seconds), [*notes, *relaxed.notes])
-        tidy(attempt)
-        return self.with_packed_files(attempt, result)
+        return self.packed(launch, self.gathered(total, launch, sum(seconds), [*notes, *relaxed.notes]))
 
-    def gather(
-        self,
-        attempt: Path,
-        record: StepFolder,
-        key: str,
-        inputs: VaspInput,
-        source: StepOutput | None,
-        wall_s: float,
-    ) -> StepResult:
+    def gather(self, launch: Launch[VaspInput], wall_s: float) -> StepResult:
         """Read a relaxation that ran elsewhere."""
-        run = self.read(attempt)
+        run = self.read(launch.folder)
         angles = run.structure.lattice.angles
-        if axes_are_orthogonal(inputs.structure) and not np.allclose(angles, 90, atol=0.01):
+        if axes_are_orthogonal(launch.inputs.structure) and not np.allclose(angles, 90, atol=0.01):
             raise RunError(
                 f"{self.label}: the axes did not stay orthogonal: angles {', '.join(f'{a:.3f}' for a in angles)}°",
                 "relax it with the run.sh that was written beside the inputs, which holds the angles",
             )
-        return self.gathered(run, attempt, record, key, inputs, wall_s, [])
+        return self.gathered(run, launch, wall_s, [])
 
     def gathered(
         self,
         run: VaspRun,
-        attempt: Path,
-        record: StepFolder,
-        key: str,
-        inputs: VaspInput,
+        launch: Launch[VaspInput],
         wall_s: float,
         notes: list[str],
     ) -> StepResult:
@@ -117,8 +102,8 @@ class RelaxMaker(VaspMaker):
         allowed = 3 * self.settings.pressure_threshold_kbar
         if self.settings.relax_cell and run.pressure_kbar is not None and abs(run.pressure_kbar) > allowed:
             notes = [*notes, f"pressure at the end: {run.pressure_kbar:.1f} kbar, beyond the threshold"]
-        files = files_in(attempt, xml="vasprun.xml", output="OUTCAR")
-        return self.result(run, attempt, record, key, inputs, wall_s, files=files, notes=notes)
+        files = files_in(launch.folder, xml="vasprun.xml", output="OUTCAR")
+        return self.result(run, launch, wall_s, files=files, notes=notes)
 
 
 @dataclass
@@ -138,20 +123,12 @@ class ScfMaker(VaspMaker):
         del source
         return super().key(inputs, None)
 
-    def gather(
-        self,
-        attempt: Path,
-        record: StepFolder,
-        key: str,
-        inputs: VaspInput,
-        source: StepOutput | None,
-        wall_s: float,
-    ) -> StepResult:
+    def gather(self, launch: Launch[VaspInput], wall_s: float) -> StepResult:
         """Read the scf: edges on its mesh, and where its density is."""
-        run = self.read(attempt)
-        files = files_in(attempt, xml="vasprun.xml", output="OUTCAR", density="CHGCAR")
+        run = self.read(launch.folder)
+        files = files_in(launch.folder, xml="vasprun.xml", output="OUTCAR", density="CHGCAR")
         edges = mesh_edges(run.of_mesh, run.fermi_ev)
-        return self.result(run, attempt, record, key, inputs, wall_s, edges=edges, files=files)
+        return self.result(run, launch, wall_s, edges=edges, files=files)
 
 
 @dataclass
@@ -168,7 +145,17 @@ class SpinOrbitMaker(ScfMaker):
 
 
 @dataclass
-class BandsMaker(VaspMaker):
+class FixedDensityMaker(VaspMaker):
+    """What bands on lines and on a mesh share: they start from the density of an scf and leave it as it is."""
+
+    def execute(self, launch: Launch[VaspInput]) -> float:
+        """Put the density of the scf into the folder, after checking that it fits, and run."""
+        copy_density(Path(self.density(launch.source, launch.inputs).dir_name), launch.folder)
+        return super().execute(launch)
+
+
+@dataclass
+class BandsMaker(FixedDensityMaker):
     """Bands along lines through named points, from the density of an scf."""
 
     settings: BandsSettings
@@ -189,31 +176,19 @@ class BandsMaker(VaspMaker):
             **path_kpoints(path),
         )
 
-    def prepare(self, attempt: Path, inputs: VaspInput, source: StepOutput | None) -> None:
-        """Put the density of the scf into the folder, after checking that it fits."""
-        copy_density(Path(self.density(source, inputs).dir_name), attempt)
-
-    def gather(
-        self,
-        attempt: Path,
-        record: StepFolder,
-        key: str,
-        inputs: VaspInput,
-        source: StepOutput | None,
-        wall_s: float,
-    ) -> StepResult:
+    def gather(self, launch: Launch[VaspInput], wall_s: float) -> StepResult:
         """Read the bands and keep them as a pymatgen band structure."""
-        run = self.read(attempt)
-        fermi = valence_edge(source.result if source else None, run.fermi_ev)
-        bands = line_band_structure(inputs.structure, run.kpoints, run.spins, fermi)
-        dumpfn(bands.as_dict(), str(attempt / "bands.json.gz"))
+        run = self.read(launch.folder)
+        fermi = valence_edge(launch.source.result if launch.source else None, run.fermi_ev)
+        bands = line_band_structure(launch.inputs.structure, run.kpoints, run.spins, fermi)
+        dumpfn(bands.as_dict(), str(launch.folder / "bands.json.gz"))
         edges = find_edges(bands, "bands", run.n_electrons, spin_orbit=run.spin_orbit)
-        files = files_in(attempt, xml="vasprun.xml", output="OUTCAR", bands="bands.json.gz")
-        return self.result(run, attempt, record, key, inputs, wall_s, edges=edges, files=files)
+        files = files_in(launch.folder, xml="vasprun.xml", output="OUTCAR", bands="bands.json.gz")
+        return self.result(run, launch, wall_s, edges=edges, files=files)
 
 
 @dataclass
-class PdosMaker(VaspMaker):
+class PdosMaker(FixedDensityMaker):
     """Density of states on a uniform mesh, projected on atomic orbitals, from the density of an scf."""
 
     settings: PdosSettings
@@ -229,30 +204,18 @@ class PdosMaker(VaspMaker):
         """Return how the density of states is broadened."""
         return {"sigma_ev": self.settings.sigma_ev, "step_ev": self.settings.step_ev}
 
-    def prepare(self, attempt: Path, inputs: VaspInput, source: StepOutput | None) -> None:
-        """Put the density of the scf into the folder, after checking that it fits."""
-        copy_density(Path(self.density(source, inputs).dir_name), attempt)
-
-    def gather(
-        self,
-        attempt: Path,
-        record: StepFolder,
-        key: str,
-        inputs: VaspInput,
-        source: StepOutput | None,
-        wall_s: float,
-    ) -> StepResult:
+    def gather(self, launch: Launch[VaspInput], wall_s: float) -> StepResult:
         """Broaden the projected states as for Quantum ESPRESSO, and keep them as a pymatgen CompleteDos."""
-        run = self.read(attempt, projections=True)
+        run = self.read(launch.folder, projections=True)
         if run.projections is None:
             raise RunError(f"{self.label}: the run has no projections", "LORBIT = 11 writes them")
-        edges = mesh_edges(run, valence_edge(source.result if source else None, run.fermi_ev))
+        edges = mesh_edges(run, valence_edge(launch.source.result if launch.source else None, run.fermi_ev))
         states = [
-            AtomicState(inputs.order[state.atom_index], state.element, state.l, state.m)
+            AtomicState(launch.inputs.order[state.atom_index], state.element, state.l, state.m)
             for state in atomic_states(run.structure, run.projections.shape[-1])
         ]
         dos = complete_dos(
-            inputs.structure,
+            launch.inputs.structure,
             run.eigenvalues_ev,
             run.weights,
             run.projections,
@@ -262,7 +225,7 @@ class PdosMaker(VaspMaker):
             step_ev=self.settings.step_ev,
             spin_orbit=run.spin_orbit,
         )
-        dumpfn(dos.as_dict(), str(attempt / "dos.json.gz"))
+        dumpfn(dos.as_dict(), str(launch.folder / "dos.json.gz"))
         occupied = round(run.n_electrons if run.spin_orbit else run.n_electrons / 2)
         held = run.projections[:, :, :occupied].sum(axis=3).mean(axis=(0, 2))
         summary = PdosSummary(
@@ -271,8 +234,8 @@ class PdosMaker(VaspMaker):
             spilling=round(float(1 - np.average(held, weights=run.weights)), 6),
             notes=["VASP projects inside the spheres of the PAW potentials: what lies between them is spilling"],
         )
-        files = files_in(attempt, xml="vasprun.xml", output="OUTCAR", dos="dos.json.gz")
-        return self.result(run, attempt, record, key, inputs, wall_s, edges=edges, pdos=summary, files=files)
+        files = files_in(launch.folder, xml="vasprun.xml", output="OUTCAR", dos="dos.json.gz")
+        return self.result(run, launch, wall_s, edges=edges, pdos=summary, files=files)
 
 
 def last_geometry(attempt: Path, inputs: VaspInput) -> Structure | None:

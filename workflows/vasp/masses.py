@@ -11,14 +11,15 @@ from pymatgen.core import Structure
 from corecrown.errors import RunError
 from corecrown.files import write_whole
 from corecrown.postprocess.results import Step, StepResult
+from corecrown.workflows.jobs_base import Launch
 from corecrown.workflows.mass_record import STENCILS, read_rounds
 from corecrown.workflows.mass_search import KnownBands, Round, nominal_kpoints, nominal_stencil
 from corecrown.workflows.mass_steps import MassesStep, SpinOrbitMassesStep
-from corecrown.workflows.record import StepFolder, StepOutput
+from corecrown.workflows.record import StepOutput
 from corecrown.workflows.vasp.base import VaspMaker, existing, files_in
 from corecrown.workflows.vasp.hybrid import irreducible_mesh
 from corecrown.workflows.vasp.inputs import GGA_TAG, VaspInput, make_input, mesh_of
-from corecrown.workflows.vasp.run import copy_density, keep_outputs, run_vasp, tidy
+from corecrown.workflows.vasp.run import copy_density, keep_outputs, run_vasp
 from corecrown.workflows.vasp.vasprun import VaspRun, read_run
 
 __all__ = ["MASS_MAKERS", "NEXT_KPOINTS", "MassesMaker", "MassesSpinOrbitMaker"]
@@ -57,47 +58,36 @@ class MassesMaker(MassesStep, VaspMaker):
         without = {"LHFCALC": None, "HFSCREEN": None, "PRECFOCK": None, "LWAVE": True}
         return replace(made, before={**without, "GGA": GGA_TAG[self.level.functional]})
 
-    def run(
-        self, attempt: Path, record: StepFolder, key: str, inputs: VaspInput, source: StepOutput | None
-    ) -> StepResult:
+    def run(self, launch: Launch[VaspInput]) -> StepResult:
         """Search, one run of VASP after the other; earlier ones are set aside by number."""
         hybrid = self.level.hybrid is not None
         if not hybrid:
-            copy_density(Path(self.density(self.scf(source), inputs).dir_name), attempt)
+            copy_density(Path(self.density(self.scf(launch.source), launch.inputs).dir_name), launch.folder)
         runs: list[tuple[VaspRun, float]] = []
 
         def compute(kpoints: FloatArray) -> FloatArray:
             if runs:
-                keep_outputs(attempt, f"run{len(runs)}")
-            asked = _with_kpoints(inputs, kpoints)
+                keep_outputs(launch.folder, f"run{len(runs)}")
+            asked = _with_kpoints(launch.inputs, kpoints)
             wall_s = 0.0
             if hybrid:
-                wall_s = run_vasp(attempt, replace(asked, incar=asked.incar_before(), before=None))
-                self.read(attempt)
+                wall_s = run_vasp(launch.folder, replace(asked, incar=asked.incar_before(), before=None))
+                self.read(launch.folder)
                 asked = asked.with_incar(ISTART=1)
-            wall_s += run_vasp(attempt, asked)
-            runs.append((self.read(attempt), wall_s))
+            wall_s += run_vasp(launch.folder, asked)
+            runs.append((self.read(launch.folder), wall_s))
             return _energies_at(runs[-1][0], len(kpoints))
 
-        masses = self.search(attempt, record, inputs, source, compute)
+        masses = self.search(launch, compute)
         wall_s = sum(seconds for _, seconds in runs)
         if runs:
-            last, files = runs[-1][0], files_in(attempt, xml="vasprun.xml", output="OUTCAR", stencils=STENCILS)
+            last, files = runs[-1][0], files_in(launch.folder, xml="vasprun.xml", output="OUTCAR", stencils=STENCILS)
         else:
-            last, files = self._run_of(self.scf(source)), files_in(attempt, stencils=STENCILS)
-        result = self.result(last, attempt, record, key, inputs, wall_s, masses=masses, files=files)
-        tidy(attempt)
-        return self.with_packed_files(attempt, result)
+            last, files = self._run_of(self.scf(launch.source)), files_in(launch.folder, stencils=STENCILS)
+        result = self.result(last, launch, wall_s, masses=masses, files=files)
+        return self.packed(launch, result)
 
-    def gather(
-        self,
-        attempt: Path,
-        record: StepFolder,
-        key: str,
-        inputs: VaspInput,
-        source: StepOutput | None,
-        wall_s: float,
-    ) -> StepResult:
+    def gather(self, launch: Launch[VaspInput], wall_s: float) -> StepResult:
         """Read a run that was done elsewhere; if the edges need more k-points, write them beside it.
 
         Raises
@@ -105,25 +95,24 @@ class MassesMaker(MassesStep, VaspMaker):
         RunError
             If they do; the next run then goes on from what is there.
         """
-        run = self.read(attempt)
+        run = self.read(launch.folder)
         listed = run.of_lines if self.level.hybrid is not None else run
         done = Round(kpoints=listed.kpoints.tolist(), energies_ev=listed.eigenvalues_ev[0].tolist(), wall_s=wall_s)
 
+        planned = replace(launch, inputs=self.inputs(launch.inputs.structure))
+
         def compute(kpoints: FloatArray) -> FloatArray:
-            asked = _with_kpoints(self.inputs(inputs.structure), kpoints)
-            write_whole(attempt / NEXT_KPOINTS, asked.files()["KPOINTS"])
+            asked = _with_kpoints(planned.inputs, kpoints)
+            write_whole(launch.folder / NEXT_KPOINTS, asked.files()["KPOINTS"])
             raise RunError(
                 f"{self.label}: the edges need {len(kpoints)} more k-points",
-                f"copy {attempt / NEXT_KPOINTS} over KPOINTS, run it again there, and collect again",
+                f"copy {launch.folder / NEXT_KPOINTS} over KPOINTS, run it again there, and collect again",
             )
 
-        earlier = _here(attempt, done)
-        masses = self.search(
-            attempt, record, self.inputs(inputs.structure), source, compute, also=earlier,
-            nominal=nominal_stencil(inputs.structure),
-        )  # fmt: skip
-        files = files_in(attempt, xml="vasprun.xml", output="OUTCAR", stencils=STENCILS)
-        return self.result(run, attempt, record, key, inputs, wall_s, masses=masses, files=files)
+        earlier = _here(launch.folder, done)
+        masses = self.search(planned, compute, also=earlier, nominal=nominal_stencil(launch.inputs.structure))
+        files = files_in(launch.folder, xml="vasprun.xml", output="OUTCAR", stencils=STENCILS)
+        return self.result(run, launch, wall_s, masses=masses, files=files)
 
     def known_bands(self, output: StepOutput) -> KnownBands:
         """Return the bands that a step left."""
