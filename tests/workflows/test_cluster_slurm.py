@@ -1,6 +1,7 @@
 """Studies of silicon as jobs of a real Slurm on this machine, by both routes, and what can go wrong on the way."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -28,6 +29,7 @@ from corecrown.errors import InputError, RunError
 from corecrown.settings import get_settings
 from corecrown.workflows.cluster import submit_study
 from corecrown.workflows.cluster_queue import Scheduler
+from corecrown.workflows.cluster_script import margin_s
 from corecrown.workflows.spec import load_study
 
 pytestmark = [
@@ -201,9 +203,9 @@ def test_a_killed_runner_and_a_walltime_that_ends_in_the_middle_of_an_scf(slurm,
     log = next(folder.glob("cluster/001/logs/task-1.log"))
     first = datetime.fromisoformat(re.search(r"round 1, (\S+) on", log.read_text())[1]).timestamp()
     start = datetime.fromisoformat(owner["started"]).timestamp() - first
-    for share in (1.6, 1.0, 0.5):
+    for share in (1.6, 1.0, 0.5, 0.25):
         folder = tmp_path / f"walltime-{share}"
-        allowed = round(start + share * eight) + 1
+        allowed = math.ceil(start + share * eight) + margin_s(0) + 1
         settings(walltime=str(allowed))
         submit(study, folder)
         slurm.until_empty()
