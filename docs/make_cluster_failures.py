@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from failure_rows import Collector, as_lines
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ["tests/workflows/test_cluster_slurm.py", "tests/workflows/test_crash.py"]
@@ -23,18 +24,6 @@ machine, silicon through the real pw.x, both ways of submitting) and `tests/work
 """
 
 
-class Collector:
-    """A pytest plugin that keeps the rows tests leave in their properties."""
-
-    def __init__(self) -> None:
-        self.rows: list[list[str]] = []
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep the rows of a test that passed."""
-        if report.when == "call" and report.passed:
-            self.rows += [value for name, value in report.user_properties if name == PROPERTY]
-
-
 def _rows(page: Path) -> list[str]:
     """Return the rows of a page that was made before; those of tests that are not run again stay."""
     text = page.read_text(encoding="utf-8") if page.is_file() else HEAD
@@ -43,9 +32,9 @@ def _rows(page: Path) -> list[str]:
 
 def main() -> int:
     """Write the table of what passed, and return pytest's exit code."""
-    collector = Collector()
+    collector = Collector(PROPERTY)
     code = pytest.main([*(str(ROOT / test) for test in TESTS), "-q", *sys.argv[1:]], plugins=[collector])
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in collector.rows]
+    lines = as_lines(collector.rows)
     page = ROOT / "docs" / "cluster-failures.md"
     if collector.rows:
         made = {(row[0], row[1]) for row in collector.rows}

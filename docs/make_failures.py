@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from failure_rows import Collector, as_lines
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ["tests/workflows/test_failures.py", "tests/workflows/test_handlers.py"]
@@ -38,26 +39,14 @@ ends the step; it also names the output file, what was tried, and what to do.
 """
 
 
-class Collector:
-    """A pytest plugin that keeps the rows tests leave in their properties."""
-
-    def __init__(self) -> None:
-        self.rows: list[list[str]] = []
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep the rows of a test that passed."""
-        if report.when == "call" and report.passed:
-            self.rows += [value for name, value in report.user_properties if name == PROPERTY]
-
-
 def main() -> int:
     """Write the table if all tests pass, and return pytest's exit code."""
     from corecrown.workflows.espresso.programs import program_version
 
-    collector = Collector()
+    collector = Collector(PROPERTY)
     code = pytest.main([*(str(ROOT / test) for test in TESTS), "-q", *sys.argv[1:]], plugins=[collector])
     if code == pytest.ExitCode.OK:
-        lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in collector.rows]
+        lines = as_lines(collector.rows)
         head = HEAD.format(version=f"version {program_version('pw.x')}")
         (ROOT / "docs" / "failures.md").write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
     return int(code)

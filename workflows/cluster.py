@@ -40,6 +40,7 @@ __all__ = [
     "remote_submissions",
     "stale_locks",
     "submit_study",
+    "unfinished_cells",
     "write_submission",
 ]
 
@@ -130,7 +131,14 @@ def submit_study(
         return _submit(planned)
 
 
-def _cells_to_submit(folder: Path, again: bool) -> set[str]:
+def unfinished_cells(folder: Path, again: bool) -> set[str]:
+    """Return the cells of a study that have steps left; all of them where they are asked for again.
+
+    Raises
+    ------
+    InputError
+        If there are none.
+    """
     status = read_status(folder)
     left = {
         label for label, row in status.items() if again or any(state is not StepState.DONE for state in row.values())
@@ -140,6 +148,11 @@ def _cells_to_submit(folder: Path, again: bool) -> set[str]:
             f"{folder}: every cell is finished, nothing was submitted",
             "corecrown study collect reads them; --again submits them, for a study file that was changed",
         )
+    return left
+
+
+def _cells_to_submit(folder: Path, again: bool) -> set[str]:
+    left = unfinished_cells(folder, again)
     try:
         there = cells_in_queue(folder)
     except RunError as error:

@@ -17,9 +17,9 @@ from jobflow import Flow
 from corecrown.errors import CorecrownError, InputError, RunError
 from corecrown.files import write_whole
 from corecrown.postprocess.results import Step
-from corecrown.workflows.cluster import CLUSTER, WORKER, asks_of, families, remote_submissions
+from corecrown.workflows.cluster import CLUSTER, WORKER, asks_of, families, remote_submissions, unfinished_cells
 from corecrown.workflows.cluster_task import without_comparison
-from corecrown.workflows.local import claim_folder, read_status
+from corecrown.workflows.local import claim_folder
 from corecrown.workflows.manifest import write_manifest
 from corecrown.workflows.owners import cell_lock, read_json
 from corecrown.workflows.record import StepFolder, StepOutput, StepState
@@ -130,14 +130,7 @@ def submit_to_worker(
 
 
 def _cells_to_submit(folder: Path, again: bool) -> set[str]:
-    status = read_status(folder)
-    left = {
-        label for label, row in status.items() if again or any(state is not StepState.DONE for state in row.values())
-    }
-    if not left:
-        raise InputError(
-            f"{folder}: every cell is finished, nothing was submitted", "--again submits them nevertheless"
-        )
+    left = unfinished_cells(folder, again)
     there = {what.split()[0] for what, (state, _) in states_at_workers(folder).items() if state not in OVER}
     if not left - there:
         raise InputError(

@@ -38,7 +38,7 @@ from corecrown.workflows.espresso.programs import find_program
 from corecrown.workflows.espresso.stdout import read_progress
 from corecrown.workflows.jobs_base import Launch
 from corecrown.workflows.kpoints import count_irreducible
-from corecrown.workflows.local import Running, _quiet
+from corecrown.workflows.local import Running, quiet_libraries
 from corecrown.workflows.plan import PlannedStep, cost_note, plan_step
 from corecrown.workflows.protocols import StepSettings, Theory, load_protocol
 from corecrown.workflows.record import StepFolder, StepState, cell_lock
@@ -197,7 +197,7 @@ def run_convergence(
     with cell_lock(folder), contextlib.ExitStack() as stack:
         if on_start is not None:
             on_start(request.points, [Step.SCF])
-        stack.enter_context(_quiet())
+        stack.enter_context(quiet_libraries())
         run_locally(maker.make(structure, folder), log=False, store=JobStore(MemoryStore()), root_dir=folder)
         result = collect_points(request, structure, folder)
         write_whole(folder / RESULT_FILE, result.model_dump_json(indent=1) + "\n")

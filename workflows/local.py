@@ -39,6 +39,7 @@ __all__ = [
     "Running",
     "claim_folder",
     "forget_step",
+    "quiet_libraries",
     "read_status",
     "run_flow",
     "run_study",
@@ -152,7 +153,7 @@ def run_study(
 
 def run_flow(flow: Flow, folder: Path) -> None:
     """Run a flow in this process; what fails is told by the records of its steps."""
-    with _quiet():
+    with quiet_libraries():
         run_locally(flow, log=False, store=JobStore(MemoryStore()), root_dir=folder)
 
 
@@ -217,7 +218,7 @@ def watch(folder: Path, labels: Sequence[str], steps: Sequence[Step]) -> Iterato
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_libraries() -> Iterator[None]:
     """Keep other packages' logs and warnings off the terminal: failures are told from the record."""
     loggers = [logging.getLogger(name) for name in ("jobflow", "custodian", "maggma")]
     levels = [logger.level for logger in loggers]

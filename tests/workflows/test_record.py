@@ -6,27 +6,11 @@ import subprocess
 import sys
 
 import pytest
+from stored_results import result
 
 from corecrown.errors import RunError
 from corecrown.files import write_whole
-from corecrown.postprocess.results import RunSettings, Step, StepResult, StepTiming
 from corecrown.workflows.record import StepFolder, StepState, cell_lock, make_key
-
-
-def result(key="k1", folder="attempt-001", **fields):
-    return StepResult(
-        step=Step.SCF,
-        label="fa000",
-        key=key,
-        folder=folder,
-        engine="espresso",
-        code="Quantum ESPRESSO",
-        code_version="6.7",
-        settings=RunSettings(functional="PBE"),
-        timing=StepTiming(wall_s=1, core_s=2),
-        structure={"sites": []},
-        **fields,
-    )
 
 
 def test_key_depends_on_content_and_not_on_order():

@@ -7,28 +7,12 @@ import shutil
 import struct
 
 import pytest
+from stored_results import result
 
 from corecrown.errors import InputError
-from corecrown.postprocess.results import RunSettings, Step, StepResult, StepTiming
 from corecrown.settings import get_settings
 from corecrown.workflows import reuse
 from corecrown.workflows.record import StepFolder
-
-
-def result(key, folder, **fields):
-    return StepResult(
-        step=Step.SCF,
-        label="fa000",
-        key=key,
-        folder=folder,
-        engine="espresso",
-        code="Quantum ESPRESSO",
-        code_version="6.7",
-        settings=RunSettings(functional="PBE"),
-        timing=StepTiming(wall_s=1, core_s=2),
-        structure={"sites": []},
-        **fields,
-    )
 
 
 def density(n_vectors=5000):
