@@ -212,7 +212,7 @@ def watch_points(folder: Path, labels: Sequence[str]) -> Iterator[Running]:
         attempts = record.attempts()
         if attempts and record.state() is StepState.RUNNING:
             began = (attempts[-1] / "attempt.json").stat().st_mtime
-            yield Running(label, Step.SCF, read_progress(attempts[-1] / PW_OUTPUT), time.time() - began)
+            yield Running(label, Step.SCF, read_progress(attempts[-1] / PW_OUTPUT), max(0.0, time.time() - began))
 
 
 def _claim(request: ConvergenceRequest, folder: Path) -> None:

@@ -143,11 +143,11 @@ def run_study(
             locks.enter_context(cell_lock(cell_folder(folder, cell.label)))
         if on_start is not None:
             on_start(chosen, maker.electronic.steps)
-        began = time.time()
+        began, from_here = time.time(), time.monotonic()
         flow = maker.make(chosen, StudyInfo.of(spec), folder)
         run_flow(flow, folder)
         result = collect_study(spec, every, folder)
-        _log_run(folder, began)
+        _log_run(folder, began, time.monotonic() - from_here)
     return result
 
 
@@ -157,9 +157,9 @@ def run_flow(flow: Flow, folder: Path) -> None:
         run_locally(flow, log=False, store=JobStore(MemoryStore()), root_dir=folder)
 
 
-def _log_run(folder: Path, began: float) -> None:
+def _log_run(folder: Path, began: float, wall_s: float) -> None:
     """Note how long this run took, a line a run: with the programs' own times it tells what we cost."""
-    line = {"began": began, "wall_s": round(time.time() - began, 2), "corecrown": __version__}
+    line = {"began": began, "wall_s": round(wall_s, 2), "corecrown": __version__}
     with (folder / RUN_LOG).open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(line) + "\n")
 
@@ -214,7 +214,8 @@ def watch(folder: Path, labels: Sequence[str], steps: Sequence[Step]) -> Iterato
             if not attempts or record.state() is not StepState.RUNNING:
                 continue
             began = (attempts[-1] / "attempt.json").stat().st_mtime
-            yield Running(label, step, read_progress(attempts[-1]), time.time() - began)
+            elapsed_s = max(0.0, time.time() - began)  # for the eye: other processes' clocks may differ
+            yield Running(label, step, read_progress(attempts[-1]), elapsed_s)
 
 
 @contextlib.contextmanager

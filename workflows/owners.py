@@ -29,6 +29,7 @@ __all__ = [
     "cell_lock",
     "describe_owner",
     "life_of",
+    "process_age_s",
     "queue_job",
     "read_json",
     "this_process",
@@ -38,6 +39,9 @@ LOCK = "lock.json"
 
 SIGN_OF_LIFE_S = 60.0
 """How often the holder of a lock touches it, s."""
+
+_IMPORTED = time.monotonic()
+"""About when this process began, where it cannot be asked."""
 
 _held: set[Path] = set()
 _beating = threading.Lock()
@@ -243,6 +247,14 @@ def _start_ticks(pid: int) -> int | None:
         return int(stat.rsplit(")", 1)[1].split()[19])
     except (OSError, ValueError, IndexError):
         return None
+
+
+def process_age_s() -> float:
+    """Return for how long this process has been running, s, by a clock that cannot be set; sleep of the node counts."""
+    ticks = _start_ticks(os.getpid())
+    if ticks is None:
+        return time.monotonic() - _IMPORTED
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
 
 
 def read_json(path: Path) -> dict[str, Any]:

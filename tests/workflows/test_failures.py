@@ -35,6 +35,7 @@ from corecrown.workflows.espresso.run import (
     run_pw,
     write_inputs,
 )
+from corecrown.workflows.owners import process_age_s
 from corecrown.workflows.protocols import Theory, load_protocol
 
 pytestmark = pytest.mark.espresso
@@ -277,7 +278,7 @@ class TestEnds:
 
     def test_walltime(self, tmp_path, monkeypatch, row):
         start = silicon(5.44, moved=0.02)
-        lived = time.time() - psutil.Process().create_time()
+        lived = process_age_s()
         monkeypatch.setattr("corecrown.workflows.espresso.run.WALLTIME_MARGIN", 0)
         monkeypatch.setenv("CORECROWN_WALLTIME_S", str(lived + 1.9))
         get_settings.cache_clear()

@@ -23,6 +23,7 @@ from corecrown.workflows.espresso.inputs import OUTDIR, PSEUDO_DIR, PwInput
 from corecrown.workflows.espresso.programs import command, default_ranks, program_environment
 from corecrown.workflows.espresso.saved import copy_density, make_outdir, remove_wavefunctions
 from corecrown.workflows.espresso.stdout import reason_of_failure
+from corecrown.workflows.owners import process_age_s
 from corecrown.workflows.record import cannot_write
 
 __all__ = [
@@ -233,7 +234,7 @@ def run_program(
         If it was ended from outside (a signal, memory, silence) and may go well in a fresh folder.
     """
     settings = get_settings()
-    started = time.time()
+    started = time.monotonic()
     job = EspressoJob(program, stem, parallel)
     watching = [*_extra_handlers(settings.extra_handlers, stem), *cures]
     known = {type(handler) for handler in watching}
@@ -255,7 +256,24 @@ def run_program(
         raise _failure(folder, job, error) from error
     finally:
         job.terminate()
-    return max(0.0, (folder / f"{stem}.out").stat().st_mtime - started)
+    return _lasted_s(started, folder / f"{stem}.out", settings.custodian_polling_s)
+
+
+def _lasted_s(started: float, output: Path, polling_s: float) -> float:
+    """Return how long a program took that was just found to have ended, s.
+
+    Parameters
+    ----------
+    started
+        When it was started, by the monotonic clock.
+    output
+        Its last word was written here; how long ago that was is told by clocks that may be set, so it counts for no
+        more than the time between two looks of custodian.
+    polling_s
+        That time, s.
+    """
+    waited = time.time() - output.stat().st_mtime
+    return max(0.0, time.monotonic() - started - min(max(0.0, waited), polling_s))
 
 
 def _failure(folder: Path, job: EspressoJob, error: Exception) -> CorecrownError:
@@ -316,8 +334,7 @@ def remaining_walltime_s() -> float | None:
     limit = get_settings().walltime_s
     if limit is None:
         return None
-    lived = time.time() - psutil.Process().create_time()
-    return float(limit - lived - min(WALLTIME_MARGIN * limit, LONGEST_MARGIN_S))
+    return limit - process_age_s() - min(WALLTIME_MARGIN * limit, LONGEST_MARGIN_S)
 
 
 def write_inputs(folder: Path, inputs: PwInput, stem: str = "pw", copy_pseudopotentials: bool = False) -> None:

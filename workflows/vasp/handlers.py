@@ -24,9 +24,10 @@ from pymatgen.io.vasp.inputs import Incar, Kpoints
 
 from corecrown.errors import RunError
 from corecrown.settings import get_settings
+from corecrown.workflows.silence import SilenceMeter
 from corecrown.workflows.vasp.incar import physics_of
 
-__all__ = ["CHANGE_PHYSICS", "default_handlers", "require_same_physics"]
+__all__ = ["CHANGE_PHYSICS", "SilentVasp", "default_handlers", "require_same_physics"]
 
 CHANGE_PHYSICS = frozenset(
     {
@@ -43,6 +44,25 @@ CHANGE_PHYSICS = frozenset(
 """Errors of custodian's VaspErrorHandler whose cure would compute something else."""
 
 
+class SilentVasp(FrozenJobErrorHandler):
+    """custodian's cure of a run that writes nothing; how long it has been silent is not asked of a clock that is set.
+
+    Parameters
+    ----------
+    output_filename, timeout
+        As custodian has them.
+    """
+
+    def __init__(self, output_filename: str = "vasp.out", timeout: float = 21_600) -> None:
+        super().__init__(output_filename, timeout)
+        self._meter = SilenceMeter()
+
+    def check(self, directory: str = "./") -> bool:
+        """Return whether no output changed, look after look, within the limit."""
+        names = (self.output_filename, "OSZICAR", "OUTCAR")
+        return bool(self._meter.look(Path(directory, name) for name in names) > self.timeout)
+
+
 def default_handlers(*, fixed_occupations: bool = False) -> list[ErrorHandler]:
     """Return the handlers a run of VASP gets, in the order they are asked.
 
@@ -55,7 +75,7 @@ def default_handlers(*, fixed_occupations: bool = False) -> list[ErrorHandler]:
     kept = [error for error in VaspErrorHandler.error_msgs if error not in CHANGE_PHYSICS]
     common = [
         VaspErrorHandler(errors_subset_to_catch=kept),
-        FrozenJobErrorHandler(timeout=get_settings().silence_limit_s),
+        SilentVasp(timeout=get_settings().silence_limit_s),
         StdErrHandler(),
     ]
     if fixed_occupations:

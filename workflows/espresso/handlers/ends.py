@@ -6,12 +6,12 @@ the next try belongs in a fresh folder. Which of them are tried again says :attr
 
 import re
 import shutil
-import time
 from pathlib import Path
 from typing import ClassVar
 
 from corecrown.settings import get_settings
 from corecrown.workflows.espresso.handlers.base import PwHandler, has_ended_well
+from corecrown.workflows.silence import SilenceMeter
 
 __all__ = [
     "DiskFull",
@@ -101,13 +101,16 @@ class Silence(EndedFromOutside):
     is_monitor = True
     advice = "if it only needs longer between two lines, raise CORECROWN_SILENCE_LIMIT_S"
 
+    def __init__(self, stem: str = "pw") -> None:
+        super().__init__(stem)
+        self._meter = SilenceMeter()
+
     def check(self, directory: str = "./") -> bool:
-        """Return whether the newest of the program's own files is older than the limit of the settings."""
+        """Return whether none of the program's own files changed, look after look, within the limit of the settings."""
         folder = Path(directory)
         if not self.broke_off(folder):
             return False
-        newest = max((_modified(path) for path in self.files(folder)), default=time.time())
-        return time.time() - newest > get_settings().silence_limit_s
+        return self._meter.look(self.files(folder)) > get_settings().silence_limit_s
 
     def files(self, folder: Path) -> list[Path]:
         """Return the files that the program writes; custodian's own log would never be silent."""
@@ -176,11 +179,3 @@ class DiskFull(EndedFromOutside):
 def was_stopped_in_time(folder: Path, stem: str = "pw") -> bool:
     """Return whether a run of pw.x stopped itself, so that what it left is whole."""
     return any(handler(stem).check(str(folder)) for handler in (WalltimeNear, StoppedOnRequest))
-
-
-def _modified(path: Path) -> float:
-    """Return when a file was written last; one that is gone again says nothing."""
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
