@@ -63,3 +63,17 @@ def missing_espresso() -> str | None:
     except CorecrownError as error:
         return str(error)
     return None
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Say how long the tests of the real programs took, of all."""
+    reports = [
+        report for name in ("passed", "failed", "error") for report in terminalreporter.stats.get(name, [])
+        if hasattr(report, "duration")
+    ]  # fmt: skip
+    if not reports:
+        return
+    spent = {"all": sum(report.duration for report in reports)}
+    for marker in ("espresso", "slurm"):
+        spent[marker] = sum(report.duration for report in reports if marker in report.keywords)
+    terminalreporter.write_line(", ".join(f"{name} {seconds:.0f} s" for name, seconds in spent.items()))
