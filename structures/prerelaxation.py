@@ -31,6 +31,7 @@ _SYMPREC = 1e-3
 _LONGEST_STEP = 0.1
 _MOVED_TOO_FAR_ANGSTROM = 2.5
 _ROUGH = 10
+_KEPT_AXIS_DEG = 20.0
 _SAME_MINIMUM_MEV = 2.0
 _SAME_MINIMUM_ANGSTROM = 0.05
 
@@ -73,7 +74,7 @@ class PrerelaxReport(BaseModel):
     largest_displacement_angstrom: float = Field(description="of an atom, fractional positions compared, drift removed")
     largest_turn_deg: float | None = Field(None, description="of the N-N axis of an FA ion; null without FA")
     symmetry_kept: str = Field(description="space group that was kept; P1 where none was")
-    minima: tuple[PrerelaxMinimum, ...] = Field((), description="where each route ended, lowest energy first")
+    minima: tuple[PrerelaxMinimum, ...] = Field((), description="where each route ended, the one that was taken first")
 
     def sentence(self) -> str:
         """Say it in a line."""
@@ -88,15 +89,18 @@ class PrerelaxReport(BaseModel):
         )
 
     def _others(self) -> str:
-        """Tell of the minima that are not the lowest."""
+        """Tell of the minima that were not taken."""
         said = ""
         for other in self.minima[1:]:
             above = 1000 * (other.energy_ev - self.energy_after_ev)
             apart = max(abs(x - y) for x, y in zip(other.lattice_angstrom, self.lattice_after_angstrom, strict=True))
-            if above > _SAME_MINIMUM_MEV or apart > _SAME_MINIMUM_ANGSTROM:
+            if abs(above) > _SAME_MINIMUM_MEV or apart > _SAME_MINIMUM_ANGSTROM:
                 lengths = " ".join(f"{x:.3f}" for x in other.lattice_angstrom)
                 turned = "" if other.largest_turn_deg is None else f", N-N axes turned by {other.largest_turn_deg:.1f}°"
-                said += f"; another minimum {above:.0f} meV a cell higher: a b c {lengths} Å{turned} ({other.route})"
+                side = "higher" if above > 0 else "lower"
+                said += (
+                    f"; another minimum {abs(above):.0f} meV a cell {side}: a b c {lengths} Å{turned} ({other.route})"
+                )
         return said
 
 
@@ -127,7 +131,9 @@ def prerelax(
         platelet none, since their vacuum is no crystal.
     both_routes
         Where there is FA, go down twice: everything at once, and with FA held until the cage around it has relaxed.
-        The lower end is returned, both are reported. False: everything at once only, in half the time.
+        The lower end in which every FA keeps its N-N axis to within 20° is returned (the lower one where none does):
+        a cell that was built with FA along b stays one. Both are reported. False: everything at once only, in half
+        the time.
 
     Returns
     -------
@@ -139,7 +145,8 @@ def prerelax(
     Notes
     -----
     One thread of torch computes, whatever the machine has, so that sums are taken in one order and the same cell ends
-    in the same place. FA is free to turn within the symmetry that is kept: ``largest_turn_deg`` says how far it did.
+    in the same place. FA is free to turn within the symmetry that is kept: ``largest_turn_deg`` says how far it did,
+    and ``minima`` what it would have gained by turning.
 
     Raises
     ------
@@ -165,7 +172,8 @@ def prerelax(
         ends = [run.relax(Route.ALL_AT_ONCE)]
         if ions and both_routes:
             ends.append(run.relax(Route.CAGE_FIRST))
-    best = min(ends, key=lambda end: end.minimum.energy_ev)
+    ends.sort(key=lambda end: preference(end.minimum))
+    best = ends[0]
     moved = _largest_displacement(structure, best.structure)
     if not np.isfinite(best.minimum.energy_ev) or moved > _MOVED_TOO_FAR_ANGSTROM:
         raise RunError(
@@ -187,7 +195,7 @@ def prerelax(
         largest_displacement_angstrom=moved,
         largest_turn_deg=best.minimum.largest_turn_deg,
         symmetry_kept=_space_group(structure) if keep_symmetry else "P1",
-        minima=tuple(end.minimum for end in sorted(ends, key=lambda end: end.minimum.energy_ev)),
+        minima=tuple(end.minimum for end in ends),
     )
     relaxed.properties = dict(structure.properties or {}) | {"prerelaxed": report.model_dump(mode="json")}
     return relaxed, report
@@ -297,6 +305,12 @@ def _largest_turn(before: Structure, after: Structure) -> float | None:
         axes = [measure_axes(unwrap(structure, ion)).nn for structure in (before, after)]
         turns.append(float(np.rad2deg(np.arccos(min(1.0, abs(float(axes[0] @ axes[1])))))))
     return max(turns, default=None)
+
+
+def preference(minimum: PrerelaxMinimum) -> tuple[bool, float]:
+    """Return what minima are sorted by: those in which FA kept its axis (to 20°) first, of these the lowest (eV)."""
+    turn = minimum.largest_turn_deg
+    return turn is not None and turn > _KEPT_AXIS_DEG, minimum.energy_ev
 
 
 def _largest_displacement(before: Structure, after: Structure) -> float:

@@ -9,7 +9,7 @@ from pymatgen.core import Lattice, Structure
 
 from corecrown.errors import InputError
 from corecrown.structures import build, load_crystal, slab
-from corecrown.structures.prerelaxation import PrerelaxMinimum, PrerelaxReport, Route, prerelax
+from corecrown.structures.prerelaxation import PrerelaxMinimum, PrerelaxReport, Route, preference, prerelax
 from corecrown.structures.symmetry import find_operations
 
 
@@ -62,21 +62,36 @@ def test_a_slab_keeps_its_vacuum():
         prerelax(cut, free_axes="xy")
 
 
-def test_another_minimum_is_told():
-    minima = tuple(
-        PrerelaxMinimum(route=route, energy_ev=energy, lattice_angstrom=(a, 8.5, 12.0), largest_turn_deg=turn, steps=9,
-                        converged=True)
-        for route, energy, a, turn in ((Route.ALL_AT_ONCE, -10.0, 8.44, 38.0), (Route.CAGE_FIRST, -9.964, 8.15, 4.0))
-    )  # fmt: skip
-    report = PrerelaxReport(
+def ended(energy, a, turn, route=Route.ALL_AT_ONCE):
+    return PrerelaxMinimum(
+        route=route, energy_ev=energy, lattice_angstrom=(a, 8.5, 12.0), largest_turn_deg=turn, steps=9, converged=True
+    )
+
+
+def report_of(*minima):
+    return PrerelaxReport(
         model="CHGNet", steps=9, converged=True, fmax_ev_per_angstrom=0.001, energy_before_ev=-9.0,
-        energy_after_ev=-10.0, largest_force_ev_per_angstrom=0.001, largest_stress_gpa=0.0,
-        lattice_before_angstrom=(8.2, 8.3, 11.8), lattice_after_angstrom=(8.44, 8.5, 12.0),
-        largest_displacement_angstrom=0.1, largest_turn_deg=38.0,
+        energy_after_ev=minima[0].energy_ev, largest_force_ev_per_angstrom=0.001, largest_stress_gpa=0.0,
+        lattice_before_angstrom=(8.2, 8.3, 11.8), lattice_after_angstrom=minima[0].lattice_angstrom,
+        largest_displacement_angstrom=0.1, largest_turn_deg=minima[0].largest_turn_deg,
         symmetry_kept="Pm (6)", minima=minima,
     )  # fmt: skip
+
+
+def test_an_end_in_which_fa_keeps_its_axis_comes_before_a_lower_one():
+    turned, along = ended(-10.0, 8.44, 38.0), ended(-9.964, 8.15, 4.0, Route.CAGE_FIRST)
+    lower_along = ended(-9.97, 8.16, 3.0)
+    assert sorted([turned, along, lower_along], key=preference) == [lower_along, along, turned]
+    assert min([turned, ended(-9.0, 8.4, 21.0)], key=preference) == turned
+    assert min([ended(-9.0, 8.4, None), ended(-9.1, 8.4, None)], key=preference).energy_ev == -9.1
+
+
+def test_another_minimum_is_told():
+    minima = ended(-10.0, 8.44, 4.0), ended(-9.964, 8.15, 2.0, Route.CAGE_FIRST)
+    report = report_of(*minima)
     assert "another minimum 36 meV a cell higher" in report.sentence()
     assert "cage first" in report.sentence()
+    assert "another minimum 36 meV a cell lower" in report_of(*reversed(minima)).sentence()
     alone = report.model_copy(update={"minima": (minima[0], minima[0])})
     assert "another minimum" not in alone.sentence()
 
@@ -88,7 +103,8 @@ def test_symmetry_axes_and_labels_of_a_substituted_cell_stay():
     assert not report.converged
     assert [minimum.steps for minimum in report.minima if minimum.route is Route.ALL_AT_ONCE] == [2]
     assert len(report.minima) == 2
-    assert report.minima[0].energy_ev == report.energy_after_ev <= report.minima[1].energy_ev
+    assert list(report.minima) == sorted(report.minima, key=preference)
+    assert report.minima[0].energy_ev == report.energy_after_ev
     assert 0 <= report.largest_turn_deg < 5
     assert report.symmetry_kept == "Pm (6)"
     assert len(find_operations(relaxed)) == 2
