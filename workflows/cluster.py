@@ -21,7 +21,7 @@ from corecrown.postprocess.results import Step
 from corecrown.settings import ClusterSettings, QueueResources, get_settings
 from corecrown.structures.cells import Cell
 from corecrown.workflows.cluster_queue import Scheduler, queued_jobs, submit_command, submit_script
-from corecrown.workflows.cluster_script import CELLS_FILE, Stage, job_name, write_script
+from corecrown.workflows.cluster_script import CELLS_FILE, Stage, TaskScripts, job_name
 from corecrown.workflows.local import claim_folder, read_status
 from corecrown.workflows.manifest import write_manifest
 from corecrown.workflows.owners import LOCK, Life, cell_lock, describe_owner, life_of, read_json
@@ -202,14 +202,9 @@ def plan_submission(
     tasks = families(cells, {cell.label for cell in cells} if chosen is None else chosen, settings.cells_per_job)
     most = settings.max_array_size
     arrays = [(first, min(most, len(tasks) - first)) for first in range(0, len(tasks), most)]
-    scripts = {
-        f"stage-{index + 1}.sh": write_script(scheduler, stages, index, place, str(folder), name, settings)
-        for index in range(len(stages))
-    }
-    commands = [
-        submit_command(scheduler, str(place / "stage-1.sh"), *_first(name, *array, settings)) for array in arrays
-    ]
-    return Submission(scheduler, place, name, tasks, scripts, commands, arrays)
+    scripts = TaskScripts(scheduler, stages, place, folder, name, settings)
+    commands = [submit_command(scheduler, str(scripts.file(0)), *_first(name, *array, settings)) for array in arrays]
+    return Submission(scheduler, place, name, tasks, scripts.files(), commands, arrays)
 
 
 def _first(name: str, first: int, count: int, settings: ClusterSettings) -> tuple[str, dict[str, str], str | None]:
@@ -364,11 +359,11 @@ def remote_submissions(folder: Path) -> list[Path]:
 def stale_locks(folder: Path) -> list[str]:
     """Say which cells are locked by a process that is gone, or of which nothing is known."""
     told = []
-    for path in sorted(folder.glob(f"cells/*/{LOCK}")):
-        owner = read_json(path)
+    for path in sorted([*folder.glob(f"cells/*/{LOCK}"), *folder.glob(f"cells/*/*/{LOCK}")]):
+        owner, place = read_json(path), " ".join(path.parent.relative_to(folder / "cells").parts)
         life = life_of(owner)
         if life is Life.DEAD:
-            told.append(f"{path.parent.name}: lock left behind by {describe_owner(owner, path)}; the next run takes it")
+            told.append(f"{place}: lock left behind by {describe_owner(owner, path)}; the next run takes it")
         elif life is Life.UNKNOWN:
-            told.append(f"{path.parent.name}: locked by {describe_owner(owner, path)}; if that is gone, --break-locks")
+            told.append(f"{place}: locked by {describe_owner(owner, path)}; if that is gone, --break-locks")
     return told

@@ -5,7 +5,8 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Mapping, Sequence
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -77,13 +78,18 @@ def submit_command(
         Range of the array, such as ``1-100%10``; None for a single job.
     """
     carried = ",".join(f"{key}={value}" for key, value in variables.items())
+    indices, _, most = (array or "").partition("%")
     match scheduler:
         case Scheduler.SLURM:
             parts = [f'sbatch -J "{name}"', f'--export="ALL,{carried}"', f"--array={array}" if array else ""]
         case Scheduler.PBS:
-            parts = [f'qsub -N "{name}"', f'-v "{carried}"', f"-J {array}" if array else ""]
+            parts = [
+                f'qsub -N "{name}"',
+                f'-v "{carried}"',
+                f"-J {indices}" if array else "",
+                f"-W max_run_subjobs={most}" if most else "",
+            ]
         case Scheduler.SGE:
-            indices, _, most = (array or "").partition("%")
             parts = [
                 f'qsub -N "{name}"',
                 f'-v "{carried}"',
@@ -123,34 +129,87 @@ def queued_jobs(scheduler: Scheduler, prefix: str) -> list[QueuedJob]:
     RunError
         If the queue cannot be asked.
     """
-    from qtoolkit.core.data_objects import QState
     from qtoolkit.core.exceptions import CommandFailedError, OutputParsingError
 
-    io = scheduler.io()
-    done = _ask(io.get_jobs_list_cmd(None, user=getpass.getuser()))
-    if done.returncode != 0:
+    done = _ask(_list_command(scheduler))
+    if done.returncode != 0 and not _is_unknown(done):  # one may have ended between two questions
         reason = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
         raise RunError(f"{scheduler.value} cannot be asked: {reason}", "is this a machine of the cluster?")
     try:
-        jobs = io.parse_jobs_list_output(done.returncode, done.stdout, done.stderr)
-    except (CommandFailedError, OutputParsingError, ValueError) as error:
+        match scheduler:
+            case Scheduler.SLURM:
+                found = _read_slurm(done)
+            case Scheduler.PBS:
+                found = _read_pbs(done.stdout)
+            case Scheduler.SGE:
+                found = _read_sge(done.stdout)
+    except (CommandFailedError, OutputParsingError, ValueError, KeyError, ET.ParseError) as error:
         raise RunError(f"{scheduler.value} cannot be asked: {error}", "is this a machine of the cluster?") from error
+    return [job for _, job in found if job.name.startswith(prefix)]
+
+
+def _list_command(scheduler: Scheduler) -> str:
+    """Return the command that lists the jobs of this user, single jobs of arrays included."""
+    user = shlex.quote(getpass.getuser())
+    match scheduler:
+        case Scheduler.PBS:  # -u would turn the long format off
+            return f'ids=$(qselect -u {user}) || exit; [ -z "$ids" ] || qstat -f -t -w $ids'
+        case Scheduler.SGE:
+            return f"qstat -xml -u {user}"
+        case Scheduler.SLURM:
+            return str(scheduler.io().get_jobs_list_cmd(None, user=getpass.getuser()))
+
+
+def _read_slurm(done: subprocess.CompletedProcess[str]) -> list[tuple[str, QueuedJob]]:
+    """Return id and job of what squeue lists."""
+    from qtoolkit.core.data_objects import QState
+
     found = []
-    for job in jobs:
-        if not str(job.name).startswith(prefix) or job.state in {QState.DONE, QState.FAILED}:
+    for job in Scheduler.SLURM.io().parse_jobs_list_output(done.returncode, done.stdout, done.stderr):
+        if job.state in {QState.DONE, QState.FAILED}:
             continue
         running = job.state in {QState.RUNNING, QState.SUSPENDED}
-        found.append(QueuedJob(str(job.name), _indices(str(job.job_id)), running))
+        found.append((str(job.job_id), QueuedJob(str(job.name), _indices(str(job.job_id)), running)))
+    return found
+
+
+def _read_pbs(text: str) -> list[tuple[str, QueuedJob]]:
+    """Return id and job of what ``qstat -f -t`` lists; an array is not a job beside its own jobs."""
+    found = []
+    for entry in re.split(r"^Job Id: *", text, flags=re.MULTILINE)[1:]:
+        fields = dict(re.findall(r"^ +(Job_Name|job_state) = (.*)$", entry, flags=re.MULTILINE))
+        job_id, state = entry.split(maxsplit=1)[0], fields.get("job_state")
+        if state not in {"F", "X", None}:
+            job = QueuedJob(fields.get("Job_Name", ""), _indices(job_id), state in {"B", "E", "R", "S", "U"})
+            found.append((job_id, job))
+    expanded = {job_id.partition("[")[0] for job_id, job in found if job.indices is not None}
+    return [(job_id, job) for job_id, job in found if "[]" not in job_id or job_id.partition("[")[0] not in expanded]
+
+
+def _read_sge(text: str) -> list[tuple[str, QueuedJob]]:
+    """Return number and job of what ``qstat -xml`` lists; one that waits in error does not go on of itself."""
+    found: list[tuple[str, QueuedJob]] = []
+    if not text.strip():
+        return found
+    for entry in ET.fromstring(text).iter("job_list"):  # noqa: S314  (what the cluster's own qstat says)
+        state, tasks = entry.findtext("state", ""), entry.findtext("tasks")
+        if "E" in state:
+            continue
+        job = QueuedJob(entry.findtext("JB_name", ""), _expanded(tasks) if tasks else None, "q" not in state)
+        found.append((entry.findtext("JB_job_number", ""), job))
     return found
 
 
 def _indices(job_id: str) -> tuple[int, ...] | None:
     """Return the indices in an id such as ``123_4`` or ``123_[1-3,7%2]`` (Slurm) or ``123[4]`` (PBS)."""
     found = re.fullmatch(r"\d+(?:_\[?|\[)([\d,:-]+)(?:%\d+)?\]?(?:\..*)?", job_id)
-    if found is None:
-        return None
+    return None if found is None else _expanded(found.group(1))
+
+
+def _expanded(ranges: str) -> tuple[int, ...]:
+    """Return the numbers that ``1-3,7`` or ``2-8:2`` mean."""
     indices: list[int] = []
-    for part in found.group(1).split(","):
+    for part in ranges.split(","):
         first, _, last = part.partition("-")
         last, _, every = last.partition(":")
         indices += range(int(first), int(last or first) + 1, int(every or 1))
@@ -158,23 +217,37 @@ def _indices(job_id: str) -> tuple[int, ...] | None:
 
 
 def is_over(job: str) -> bool | None:
-    """Return whether a job such as ``slurm:123_4`` is over; None where that cannot be known."""
+    """Return whether a job such as ``slurm:123_4``, ``pbs:12[3].server`` or ``sge:12.3`` is over; None if unknown."""
     name, _, number = job.partition(":")
-    commands: dict[str, Sequence[str]] = {
-        "slurm": ("squeue", "-h", "-o", "%t", "-j", number),
-        "pbs": ("qstat", number),
-        "sge": ("qstat", "-j", number),
-    }
-    if name not in commands:
-        return None
     try:
-        done = _ask(shlex.join(commands[name]))
-    except RunError:
+        match name:
+            case "slurm":
+                done = _ask(shlex.join(("squeue", "-h", "-o", "%t", "-j", number)))
+                return _is_unknown(done) or (None if done.returncode else not done.stdout.strip())
+            case "pbs":
+                done = _ask(shlex.join(("qstat", "-f", number)))
+                ended = re.search(r"job_state = [FX]\b", done.stdout) is not None
+                return _is_unknown(done) or (None if done.returncode else ended)
+            case "sge":
+                done = _ask(_list_command(Scheduler.SGE))
+                return None if done.returncode else not _lists_sge(done.stdout, number)
+    except (RunError, ET.ParseError, ValueError):
         return None
-    unknown = ("Invalid job id", "Unknown Job", "has finished", "do not exist")
-    if any(phrase in done.stderr + done.stdout for phrase in unknown):
-        return True
-    return None if done.returncode != 0 else name == "slurm" and not done.stdout.strip()
+    return None
+
+
+def _is_unknown(done: subprocess.CompletedProcess[str]) -> bool:
+    unknown = ("Invalid job id", "Unknown Job", "has finished")
+    return any(phrase in done.stderr + done.stdout for phrase in unknown)
+
+
+def _lists_sge(text: str, job: str) -> bool:
+    """Return whether a job such as ``12`` or ``12.3`` is in the list."""
+    number, _, task = job.partition(".")
+    return any(
+        theirs == number and (not task or entry.indices is None or int(task) in entry.indices)
+        for theirs, entry in _read_sge(text)
+    )
 
 
 def _ask(command: str) -> subprocess.CompletedProcess[str]:

@@ -221,10 +221,11 @@ def _plain(output: Any) -> Any:
 
 def _record_failure(folder: Path, label: str, step: str, reason: str) -> None:
     record = StepFolder(cell_folder(folder, label) / step)
-    if step not in list(Step) or record.state() in {StepState.DONE, StepState.FAILED}:
+    if step not in list(Step) or record.state() in {StepState.DONE, StepState.FAILED, StepState.RUNNING}:
         return
-    attempts = record.attempts()
-    record.fail(attempts[-1] if attempts else record.begin("at a worker"), reason)
+    with record.alone():
+        attempts = record.attempts()
+        record.fail(attempts[-1] if attempts else record.begin("at a worker"), reason)
 
 
 def _fetch(folder: Path, label: str, step: str, output: StepOutput, worker: str, project: str | None) -> bool:
@@ -235,18 +236,19 @@ def _fetch(folder: Path, label: str, step: str, output: StepOutput, worker: str,
     from jobflow_remote import ConfigManager
 
     host = ConfigManager().get_worker(worker, project).get_host()
-    attempt = record.begin(output.result.key)
-    try:
-        host.connect()
-        for name in output.result.files.values():
-            (attempt / name).parent.mkdir(parents=True, exist_ok=True)
-            host.get(f"{output.dir_name}/{name}", str(attempt / name))
-    except OSError as error:
-        record.fail(attempt, f"not fetched from worker {worker}: {error}")
-        raise RunError(f"{label} {step}: not fetched from worker {worker}: {error}", "collect again") from error
-    finally:
-        host.close()
-    record.finish(output.result.model_copy(update={"folder": attempt.name}))
+    with record.alone():
+        attempt = record.begin(output.result.key)
+        try:
+            host.connect()
+            for name in output.result.files.values():
+                (attempt / name).parent.mkdir(parents=True, exist_ok=True)
+                host.get(f"{output.dir_name}/{name}", str(attempt / name))
+        except OSError as error:
+            record.fail(attempt, f"not fetched from worker {worker}: {error}")
+            raise RunError(f"{label} {step}: not fetched from worker {worker}: {error}", "collect again") from error
+        finally:
+            host.close()
+        record.finish(output.result.model_copy(update={"folder": attempt.name}))
     return True
 
 

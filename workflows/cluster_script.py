@@ -11,7 +11,7 @@ from corecrown.errors import InputError
 from corecrown.settings import ClusterSettings, QueueResources
 from corecrown.workflows.cluster_queue import Scheduler, submit_command
 
-__all__ = ["CELLS_FILE", "OUT_OF_TIME", "Stage", "job_name", "margin_s", "write_script"]
+__all__ = ["CELLS_FILE", "OUT_OF_TIME", "Stage", "TaskScripts", "job_name", "margin_s"]
 
 OUT_OF_TIME = 75
 """Exit code of ``study run --in-queue`` where only time was short (EX_TEMPFAIL of sysexits.h)."""
@@ -46,6 +46,61 @@ class Stage:
         return self.asks.walltime or DEFAULT_WALLTIME_S
 
 
+@dataclass(frozen=True)
+class TaskScripts:
+    """The scripts of the jobs of one submission: one a stage, each for any of its tasks.
+
+    Attributes
+    ----------
+    scheduler
+        Which queue.
+    stages
+        In the order they run.
+    folder
+        Folder of the submission: ``tasks/``, ``logs/`` and the scripts are there.
+    study
+        Folder of the study.
+    name
+        What the names of the jobs begin with.
+    settings
+        How jobs are submitted.
+    """
+
+    scheduler: Scheduler
+    stages: Sequence[Stage]
+    folder: Path
+    study: Path
+    name: str
+    settings: ClusterSettings
+
+    def files(self) -> dict[str, str]:
+        """Return the scripts by the names of their files.
+
+        Raises
+        ------
+        InputError
+            If the queue has no such option, or has to be told where ranks go and is not.
+        """
+        return {self.file(number).name: self.text(number) for number in range(len(self.stages))}
+
+    def file(self, number: int) -> Path:
+        """Return where the script of a stage (from 0) is."""
+        return self.folder / f"stage-{number + 1}.sh"
+
+    def text(self, number: int) -> str:
+        """Return the script of a stage (from 0); errors as for :meth:`files`."""
+        stage = self.stages[number]
+        io = self.scheduler.io()
+        if stage.asks.modules:
+            io.shebang = "#!/bin/bash -l"  # where modules are known
+        return str(io.get_submission_script(_commands(self, number), _options(self, stage)))
+
+    def submit_again(self, number: int, job_round: str) -> str:
+        """Return the command by which a job hands its task to the script of a stage."""
+        variables = {"CC_TASK": "$task", "CC_ROUND": job_round}
+        return submit_command(self.scheduler, str(self.file(number)), job_name(self.name, "t$task"), variables)
+
+
 def margin_s(walltime_s: int) -> int:
     """Return what is kept of the walltime for ending in good order, s."""
     return max(2, min(120, walltime_s // 20))
@@ -56,54 +111,16 @@ def job_name(study: str, task: str) -> str:
     return f"{study}.{task}"
 
 
-def write_script(
-    scheduler: Scheduler,
-    stages: Sequence[Stage],
-    number: int,
-    folder: Path,
-    study: str,
-    name: str,
-    settings: ClusterSettings,
-) -> str:
-    """Return the script of a stage.
-
-    Parameters
-    ----------
-    stages, number
-        All stages, and which one this is (from 0).
-    folder
-        Folder of the submission: ``tasks/``, ``logs/`` and the scripts are there.
-    study
-        Folder of the study.
-    name
-        What the names of the jobs begin with.
-
-    Raises
-    ------
-    InputError
-        If the queue has no such option.
-    """
-    stage = stages[number]
-    io = scheduler.io()
-    if stage.asks.modules:
-        io.shebang = "#!/bin/bash -l"  # where modules are known
-    return str(
-        io.get_submission_script(
-            _commands(scheduler, stages, number, folder, study, name, settings),
-            _options(scheduler, stage, folder, name),
-        )
-    )
-
-
-def _options(scheduler: Scheduler, stage: Stage, folder: Path, name: str) -> dict[str, str | int]:
+def _options(scripts: TaskScripts, stage: Stage) -> dict[str, str | int]:
+    """Return what goes into the header of a stage's script."""
     from qtoolkit.io.base import QTemplate
 
     days, rest = divmod(stage.walltime_s, 86400)
     hours, minutes, seconds = rest // 3600, rest // 60 % 60, rest % 60
-    logs = folder / "logs"
+    logs = scripts.folder / "logs"
     verbatim = list(stage.asks.extra_lines)
-    options: dict[str, str | int] = {"job_name": name}
-    match scheduler:
+    options: dict[str, str | int] = {"job_name": scripts.name}
+    match scripts.scheduler:
         case Scheduler.SLURM:
             options |= {"time": f"{days}-{hours:02d}:{minutes:02d}:{seconds:02d}", "qout_path": str(logs / "queue.out")}
             verbatim = ["#SBATCH --open-mode=append", *verbatim]
@@ -111,17 +128,22 @@ def _options(scheduler: Scheduler, stage: Stage, folder: Path, name: str) -> dic
                 options["ntasks"] = stage.asks.ranks
         case Scheduler.PBS:
             options |= {"walltime": f"{24 * days + hours:02d}:{minutes:02d}:{seconds:02d}", "qout_path": f"{logs}/"}
-            verbatim = ["#PBS -j oe", *verbatim]
+            verbatim = ["#PBS -S /bin/bash", "#PBS -j oe", *verbatim]
             if stage.asks.ranks and "select" not in stage.asks.resources:
                 options["select"] = f"select=1:ncpus={stage.asks.ranks}:mpiprocs={stage.asks.ranks}"
         case Scheduler.SGE:
             options |= {"walltime": f"{24 * days + hours:02d}:{minutes:02d}:{seconds:02d}", "qout_path": str(logs)}
             verbatim = ["#$ -S /bin/bash", "#$ -j y", *verbatim]
-    known = QTemplate(scheduler.io().header_template).get_identifiers()
+            if (stage.asks.ranks or 1) > 1 and "model" not in stage.asks.resources:
+                raise InputError(
+                    f"settings, field cluster.resources: sge is not told where {stage.asks.ranks} ranks go",
+                    f"name a parallel environment (qconf -spl lists them): model: mpi {stage.asks.ranks}",
+                )
+    known = QTemplate(scripts.scheduler.io().header_template).get_identifiers()
     for key in stage.asks.resources:
         if key not in known:
             raise InputError(
-                f"settings, field cluster.resources: {key!r} is not an option of {scheduler.value}",
+                f"settings, field cluster.resources: {key!r} is not an option of {scripts.scheduler.value}",
                 f"known: {', '.join(known)}; other header lines go into extra_lines",
             )
     options |= stage.asks.resources
@@ -130,36 +152,27 @@ def _options(scheduler: Scheduler, stage: Stage, folder: Path, name: str) -> dic
     return options
 
 
-def _commands(
-    scheduler: Scheduler,
-    stages: Sequence[Stage],
-    number: int,
-    folder: Path,
-    study: str,
-    name: str,
-    settings: ClusterSettings,
-) -> list[str]:
-    stage = stages[number]
+def _commands(scripts: TaskScripts, number: int) -> list[str]:
+    """Return the body of a stage's script."""
+    stage, n_stages, settings = scripts.stages[number], len(scripts.stages), scripts.settings
     steps = " ".join(f"--step {step}" for step in stage.steps)
-    again = _submit_again(scheduler, folder, number, name, "$((round + 1))")
-    onward = (
-        _submit_again(scheduler, folder, number + 1, name, "1")
-        if number + 1 < len(stages)
-        else 'echo "done: nothing is left of task $task"'
-    )
+    last = number + 1 == n_stages
+    onward = 'echo "done: nothing is left of task $task"' if last else scripts.submit_again(number + 1, "1")
     run = 'study run "$folder/tasks/$task.yaml" -d "$study"'
+    places = f"study={shlex.quote(str(scripts.study))} folder={shlex.quote(str(scripts.folder))}"
     return [
         "",
         "# One task: the cells of one study file, as far as the walltime goes. Resubmits itself while work is left.",
-        f"study={shlex.quote(study)} folder={shlex.quote(str(folder))} walltime={stage.walltime_s}",
+        f"{places} walltime={stage.walltime_s}",
         f"task={_TASK} round=${{CC_ROUND:-1}}",
         f'cells=$(sed -n "${{task}}p" "$folder/tasks/{CELLS_FILE}")',
         'exec >>"$folder/logs/task-$task.log" 2>&1 </dev/null',
-        f'echo "== task $task, stage {number + 1} of {len(stages)}, round $round, $(date -u +%FT%TZ) on $(hostname)"',
+        f'echo "== task $task, stage {number + 1} of {n_stages}, round $round, $(date -u +%FT%TZ) on $(hostname)"',
         *(f"module load {shlex.quote(module)}" for module in stage.asks.modules or []),
         *(stage.asks.before or []),
         *_exports(stage),
-        f"left=$((walltime - SECONDS - {margin_s(stage.walltime_s)}))",
+        "spent=$((SECONDS > 0 ? SECONDS : 0))  # below 0 where the clock was set back",
+        f"left=$((walltime - spent - {margin_s(stage.walltime_s)}))",
         '[ "$left" -ge 1 ] || left=1',
         "export CORECROWN_WALLTIME_S=$left",
         f'timeout -k 20 "$left" {_corecrown(settings)} {run} $cells --in-queue {steps}'.rstrip(),
@@ -171,7 +184,7 @@ def _commands(
         "    ;;",
         f"{OUT_OF_TIME} | 124 | 137)",
         f'    if [ "$round" -le {settings.resubmissions} ]; then',
-        f"        {again}",
+        f"        {scripts.submit_again(number, '$((round + 1))')}",
         "    else",
         f'        echo "given up after {settings.resubmissions} resubmissions; corecrown study submit goes on"',
         "    fi",
@@ -180,11 +193,6 @@ def _commands(
         "exit $code",
         "",
     ]
-
-
-def _submit_again(scheduler: Scheduler, folder: Path, number: int, name: str, again: str) -> str:
-    variables = {"CC_TASK": "$task", "CC_ROUND": again}
-    return submit_command(scheduler, str(folder / f"stage-{number + 1}.sh"), job_name(name, "t$task"), variables)
 
 
 def _exports(stage: Stage) -> list[str]:

@@ -100,12 +100,13 @@ class StepMaker(Maker):
     def calculate(self, structure: Structure, source: StepOutput | None = None) -> StepOutput:
         """Do what :meth:`make` does, at once and without a flow."""
         record = StepFolder(Path(self.folder) if self.folder else Path.cwd())
-        with said_in(record):
-            inputs = self.inputs(structure)
-            key = self.key(inputs, source)
-        stored = record.finished(key)
-        if stored is None:
-            stored = self.compute(record, key, inputs, source)
+        with record.alone():
+            with said_in(record):
+                inputs = self.inputs(structure)
+                key = self.key(inputs, source)
+            stored = record.finished(key)
+            if stored is None:
+                stored = self.compute(record, key, inputs, source)
         return StepOutput(
             dir_name=str((record.path / stored.folder).resolve()), structure=stored.structure, result=stored
         )

@@ -32,6 +32,7 @@ __all__ = [
     "process_age_s",
     "queue_job",
     "read_json",
+    "step_lock",
     "this_process",
 ]
 
@@ -76,7 +77,8 @@ def queue_job() -> str | None:
     if environment.get("PBS_JOBID"):
         return f"pbs:{environment['PBS_JOBID']}"
     if environment.get("SGE_ROOT") and environment.get("JOB_ID"):
-        return f"sge:{environment['JOB_ID']}"
+        task = environment.get("SGE_TASK_ID", "")
+        return f"sge:{environment['JOB_ID']}{f'.{task}' if task.isdigit() else ''}"
     return None
 
 
@@ -133,9 +135,57 @@ def cell_lock(folder: Path) -> Iterator[None]:
     Raises
     ------
     RunError
-        If a living process, or one of which nothing can be known, holds it; the message names host and process. If
-        the lock cannot be written.
+        If a living process, or one of which nothing can be known, holds it or one of the folders just below; the
+        message names host and process. If the lock cannot be written.
     """
+    with _lock(folder):
+        for below in folder.glob(f"*/{LOCK}"):
+            _refuse_if_held(below)
+        yield
+
+
+@contextlib.contextmanager
+def step_lock(folder: Path) -> Iterator[None]:
+    """Hold the one right to write in a step's folder, where this process does not hold that of the cell above it.
+
+    Steps of one cell may be jobs of their own that run side by side. Each first takes its own lock and then looks at
+    the cell's, and who works on a whole cell does it the other way round: whatever happens, one of the two sees the
+    other.
+
+    Raises
+    ------
+    RunError
+        As for :func:`cell_lock`.
+    """
+    above = folder.parent / LOCK
+    if _resolved(above) in _held:
+        yield
+        return
+    with _lock(folder):
+        _refuse_if_held(above)
+        yield
+
+
+def _refuse_if_held(path: Path) -> None:
+    """Raise if a lock is not this process's own and its holder is not known to be gone."""
+    owner = read_json(path)
+    if path.exists() and _resolved(path) not in _held and life_of(owner) is not Life.DEAD:
+        raise _in_use(path, owner)
+
+
+def _in_use(path: Path, owner: dict[str, Any]) -> RunError:
+    return RunError(
+        f"{path.parent}: in use by {describe_owner(owner, path)}",
+        "wait for it; if it no longer exists, give --break-locks",
+    )
+
+
+def _resolved(path: Path) -> Path:
+    return path.parent.resolve() / path.name
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[None]:
     path = folder / LOCK
     mine = {**this_process(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
     try:
@@ -143,11 +193,11 @@ def cell_lock(folder: Path) -> Iterator[None]:
         _take(path, mine)
     except OSError as error:
         raise RunError(f"{path}: {error.strerror or error}", "is the disk full or read-only?") from error
-    _keep_beating(path)
+    _keep_beating(_resolved(path))
     try:
         yield
     finally:
-        _held.discard(path)
+        _held.discard(_resolved(path))
         if read_json(path) == mine:
             path.unlink(missing_ok=True)
 
@@ -162,10 +212,7 @@ def _take(path: Path, mine: dict[str, Any]) -> None:
             except FileExistsError:
                 owner = read_json(path)
                 if life_of(owner) is not Life.DEAD:
-                    raise RunError(
-                        f"{path.parent}: in use by {describe_owner(owner, path)}",
-                        "wait for it; if it no longer exists, give --break-locks",
-                    ) from None
+                    raise _in_use(path, owner) from None
                 temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -196,21 +243,23 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 
 
 def break_lock(folder: Path) -> str | None:
-    """Remove the lock of a folder unless its owner is known to live; returns who held it, or None if nobody did.
+    """Remove the locks of a folder and of those just below it; returns who held them, or None if nobody did.
 
     Raises
     ------
     RunError
-        If the owner is alive.
+        If an owner is alive.
     """
-    path = folder / LOCK
-    if not path.exists():
-        return None
+    told = [_break(path) for path in (folder / LOCK, *sorted(folder.glob(f"*/{LOCK}"))) if path.exists()]
+    return "; ".join(told) or None
+
+
+def _break(path: Path) -> str:
     owner = read_json(path)
     told = describe_owner(owner, path)
-    with _one_at_a_time(folder):
+    with _one_at_a_time(path.parent):
         if life_of(owner) is Life.ALIVE:
-            raise RunError(f"{folder}: in use by {told}, which is alive", "end it first; nothing was changed")
+            raise RunError(f"{path.parent}: in use by {told}, which is alive", "end it first; nothing was changed")
         path.unlink(missing_ok=True)
     return told
 

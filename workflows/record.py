@@ -8,6 +8,7 @@ written last and in one move. Nothing that was finished is ever overwritten in p
 import contextlib
 import hashlib
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +20,7 @@ from corecrown.errors import InputError, RunError
 from corecrown.files import write_whole
 from corecrown.postprocess.results import StepResult, StructureDict
 from corecrown.workflows import reuse
-from corecrown.workflows.owners import LOCK, Life, cell_lock, life_of, read_json, this_process
+from corecrown.workflows.owners import LOCK, Life, cell_lock, life_of, read_json, step_lock, this_process
 
 __all__ = ["StepFolder", "StepOutput", "StepState", "cannot_write", "cell_lock", "make_key"]
 
@@ -123,6 +124,21 @@ class StepFolder:
         found = sorted(path for path in self.path.glob("attempt-*") if path.is_dir())
         return [path for path in found if key is None or read_json(path / ATTEMPT).get("key") == key]
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the right to write here where this is a study's folder and the cell's lock is not held already.
+
+        Raises
+        ------
+        RunError
+            If someone else works on this step or on its cell.
+        """
+        if reuse.study_of(self.path) is None:
+            yield
+            return
+        with step_lock(self.path):
+            yield
+
     def begin(self, key: str) -> Path:
         """Make and return a fresh attempt folder; a result with another key steps aside, and can come back."""
         self.path.mkdir(parents=True, exist_ok=True)
@@ -199,8 +215,9 @@ class StepFolder:
         life = life_of(owner)
         if life is not Life.UNKNOWN:
             return life is Life.ALIVE
-        holder = read_json(self.path.parent / LOCK)
-        return not holder or all(holder.get(name) == owner.get(name) for name in ("host", "pid"))
+        holders = [holder for holder in (read_json(self.path / LOCK), read_json(self.path.parent / LOCK)) if holder]
+        theirs = [all(holder.get(name) == owner.get(name) for name in ("host", "pid")) for holder in holders]
+        return not theirs or any(theirs)
 
 
 def _input_checksums(attempt: Path) -> dict[str, str]:

@@ -191,3 +191,15 @@ def states(folder, **environment):
 def attempts(folder, label="si", step="scf"):
     """Return the names of the attempts of a step."""
     return sorted(path.name for path in (folder / "cells" / label / step).glob("attempt-*"))
+
+
+def holder(folder, lock="cell_lock"):
+    """Start a process that holds the lock of a folder until it is ended."""
+    code = (
+        f"import sys, time\nfrom pathlib import Path\nfrom corecrown.workflows.owners import {lock}\n"
+        f"with {lock}(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(600)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    return process

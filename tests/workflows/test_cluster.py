@@ -30,9 +30,10 @@ def header(script):
 
 @pytest.mark.parametrize("scheduler", list(Scheduler))
 def test_scripts_are_whole_and_nothing_is_written(tmp_path, scheduler):
+    resources = {"model": "mpi 8"} if scheduler is Scheduler.SGE else {"account": "me"}
     done = planned(
         tmp_path, scheduler, ("a", "b", "c"), ranks=8, walltime="1-02:03:04", modules=["qe/7.2"], max_running=2,
-        mpi_command="srun -n {ranks}", resources={"account": "me"} if scheduler is not Scheduler.SGE else {},
+        mpi_command="srun -n {ranks}", resources=resources,
     )  # fmt: skip
     script = done.scripts["stage-1.sh"]
     checked = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True, check=False)
@@ -42,7 +43,7 @@ def test_scripts_are_whole_and_nothing_is_written(tmp_path, scheduler):
     assert "export CORECROWN_MPI_COMMAND='srun -n {ranks}'" in script
     times = {"slurm": "--time=1-02:03:04", "pbs": "walltime=26:03:04", "sge": "h_rt=26:03:04"}
     assert any(times[scheduler.value] in line for line in header(script))
-    arrays = {"slurm": "--array=1-3%2", "pbs": "-J 1-3%2", "sge": "-t 1-3 -tc 2"}
+    arrays = {"slurm": "--array=1-3%2", "pbs": "-J 1-3 -W max_run_subjobs=2", "sge": "-t 1-3 -tc 2"}
     assert arrays[scheduler.value] in done.commands[0]
     assert not (tmp_path / "out").exists()
 
@@ -192,6 +193,82 @@ def test_ids_of_array_jobs_are_read(job_id, indices):
     assert cluster_queue._indices(job_id) == indices
 
 
+SGE_JOB = "<job_list><JB_job_number>{}</JB_job_number><JB_name>{}</JB_name><state>{}</state>{}</job_list>"
+
+SGE_LIST = "\n".join(
+    [
+        "<?xml version='1.0'?>\n<job_info><queue_info>",
+        SGE_JOB.format(3, "ccx.o0", "r", "<tasks>2</tasks>"),
+        SGE_JOB.format(4, "ccx.t8", "dr", ""),
+        "</queue_info><job_info>",
+        SGE_JOB.format(3, "ccx.o0", "qw", "<tasks>4-6:1,8</tasks>"),
+        SGE_JOB.format(5, "ccx.t9", "Eqw", ""),
+        SGE_JOB.format(6, "other", "hqw", ""),
+        "</job_info></job_info>",
+    ]
+)
+"""In the form in which qstat -xml of SGE 8.1.9 lists arrays."""
+
+PBS_LIST = """Job Id: 12[].head
+    Job_Name = ccx.o0
+    Job_Owner = me@head
+    job_state = B
+    queue = work
+
+Job Id: 12[1].head
+    Job_Name = ccx.o0
+    Job_Owner = me@head
+    job_state = X
+    queue = work
+
+Job Id: 12[2].head
+    Job_Name = ccx.o0
+    Job_Owner = me@head
+    job_state = R
+    queue = work
+
+Job Id: 12[3].head
+    Job_Name = ccx.o0
+    Job_Owner = me@head
+    job_state = Q
+    queue = work
+
+Job Id: 13.head
+    Job_Name = ccx.t9
+    Job_Owner = me@head
+    job_state = H
+    queue = work
+"""
+"""In the form of qstat -f -t -w, as the manual of OpenPBS has it."""
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "said", "running", "waiting"),
+    [(Scheduler.SGE, SGE_LIST, [(2,), None], [(4, 5, 6, 8)]), (Scheduler.PBS, PBS_LIST, [(2,)], [(3,), None])],
+)
+def test_jobs_of_arrays_are_told_apart(monkeypatch, scheduler, said, running, waiting):
+    answering(monkeypatch, said)
+    jobs = queued_jobs(scheduler, "ccx.")
+    assert [job.indices for job in jobs if job.is_running] == running
+    assert [job.indices for job in jobs if not job.is_running] == waiting
+
+
+def test_an_empty_queue_lists_nothing(monkeypatch):
+    answering(monkeypatch, "")
+    assert [queued_jobs(scheduler, "ccx.") for scheduler in Scheduler] == [[], [], []]
+
+
+def test_a_pbs_job_that_ends_while_it_is_asked_for_is_no_error(monkeypatch):
+    answering(monkeypatch, PBS_LIST, "qstat: Unknown Job Id 14.head", 153)
+    assert len(queued_jobs(Scheduler.PBS, "ccx.")) == 3
+
+
+def test_ranks_without_a_parallel_environment_are_refused_by_sge(tmp_path):
+    with pytest.raises(InputError, match="where 8 ranks go") as caught:
+        planned(tmp_path, Scheduler.SGE, ranks=8)
+    assert "mpi 8" in caught.value.hint
+
+
 def answering(monkeypatch, stdout="", stderr="", code=0):
     said = subprocess.CompletedProcess([], code, stdout, stderr)
     monkeypatch.setattr(cluster_queue, "_ask", lambda command: said)
@@ -214,13 +291,21 @@ def test_submissions_are_understood(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("job", "stdout", "stderr", "code", "over"),
     [
+        ("pbs:1[3].x", "Job Id: 1[3].x\n    Job_Name = c\n    job_state = X\n", "", 0, True),
+        ("pbs:1[3].x", "Job Id: 1[3].x\n    Job_Name = c\n    job_state = R\n", "", 0, False),
+        ("pbs:1", "", "qstat: 1.x Job has finished, use -x or -H to obtain historical job information", 35, True),
+        ("sge:3", SGE_LIST, "", 0, False),
+        ("sge:3.2", SGE_LIST, "", 0, False),
+        ("sge:3.1", SGE_LIST, "", 0, True),
+        ("sge:9", SGE_LIST, "", 0, True),
+        ("sge:9", "", "error: commlib error: got select error (Connection refused)", 1, None),
+        ("sge:9", "no xml", "", 0, None),
         ("slurm:1", "", "slurm_load_jobs error: Invalid job id specified", 1, True),
         ("slurm:1", "R\n", "", 0, False),
         ("slurm:1", "", "", 0, True),
         ("slurm:1", "", "Unable to contact slurm controller", 1, None),
         ("pbs:1", "", "qstat: Unknown Job Id 1", 153, True),
         ("pbs:1", "1.server x", "", 0, False),
-        ("sge:1", "", "Following jobs do not exist: 1", 1, True),
         ("mine:1", "", "", 0, None),
     ],
 )

@@ -20,6 +20,7 @@ from small_cluster import (
     attempts,
     corecrown,
     free_port,
+    holder,
     missing_slurm,
     states,
     write_study,
@@ -295,7 +296,7 @@ def run_jobs():
 
 
 def test_a_worker_of_jobflow_remote_whose_runner_is_killed(project, tmp_path, record_property):
-    study, folder = write_study(tmp_path / "in", ("si", "bad")), tmp_path / "out"
+    study, folder = write_study(tmp_path / "in", ("si", "bad", "busy")), tmp_path / "out"
     bad = tmp_path / "in" / "bad.vasp"
     bad.write_text(bad.read_text().replace("Si", "Xe"))
     unknown = corecrown("study", "submit", study, "-d", folder, "--worker", "nowhere")
@@ -304,7 +305,8 @@ def test_a_worker_of_jobflow_remote_whose_runner_is_killed(project, tmp_path, re
     assert not folder.exists()
     done = corecrown("study", "submit", study, "-d", folder, "--worker", "here")
     assert done.returncode == 0, done.stderr
-    assert states(folder) == {"si": {"scf": "queued"}, "bad": {"scf": "queued"}}
+    assert states(folder) == {label: {"scf": "queued"} for label in ("si", "bad", "busy")}
+    someone = holder(folder / "cells" / "busy")
     twice = corecrown("study", "submit", study, "-d", folder, "--worker", "here")
     assert (twice.returncode, "submitted already" in twice.stderr) == (2, True)
     runner = subprocess.Popen([project, "runner", "run"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -312,13 +314,27 @@ def test_a_worker_of_jobflow_remote_whose_runner_is_killed(project, tmp_path, re
     runner.kill()
     runner.wait()
     run_jobs()
-    assert states(folder) == {"si": {"scf": "done"}, "bad": {"scf": "failed"}}
-    assert attempts(folder) == ["attempt-001"]
+    someone.kill()
+    someone.wait()
+    told = corecrown("study", "status", folder, "--json")
+    found = json.loads(told.stdout)
+    assert found["cells"] == {"si": {"scf": "done"}, "bad": {"scf": "failed"}, "busy": {"scf": "failed"}}
+    refused = next(note for note in found["notes"] if note.startswith("busy scf"))
+    assert f"in use by process {someone.pid}" in refused
+    assert (attempts(folder), attempts(folder, "busy")) == (["attempt-001"], [])
     collected = corecrown("study", "collect", folder, "--json")
     assert collected.returncode == 0, collected.stderr
     cells = {cell["label"]: cell for cell in json.loads(collected.stdout)["cells"]}
     assert cells["si"]["edges"]["gap_ev"] == pytest.approx(0.6, abs=0.2)
     assert "Xe" in cells["bad"]["failed"]["scf"]
+    record_property(
+        TABLE_ROW,
+        [
+            "jobflow-remote: someone else works on the cell",
+            "study run of that cell goes on",
+            "failed: in use by that process; nothing was written; jf job rerun ID once it is done",
+        ],
+    )
     record_property(
         TABLE_ROW, ["jobflow-remote: unknown worker", "--worker nowhere", f"exit code 2: {said_of(unknown.stderr)}"]
     )

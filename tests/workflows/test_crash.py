@@ -9,20 +9,19 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import psutil
 import pytest
-from small_cluster import TABLE_ROW, write_study
+from small_cluster import TABLE_ROW, holder, write_study
 
 from corecrown.errors import CorecrownError, InputError, RunError
 from corecrown.postprocess.study import read_study
 from corecrown.settings import get_settings
 from corecrown.workflows import owners
 from corecrown.workflows.local import read_status, run_study
-from corecrown.workflows.owners import Life, break_lock, cell_lock, life_of, this_process
+from corecrown.workflows.owners import Life, break_lock, cell_lock, life_of, step_lock, this_process
 
 SURVIVED = "the runner alone and its process tree in turn; same gap and lattice, nothing finished ran twice"
 
@@ -234,17 +233,6 @@ def test_an_input_edited_under_a_finished_result_is_refused(tmp_path, record_pro
     )
 
 
-def holder(folder):
-    """Start a process that holds the lock of a folder until it is ended."""
-    code = (
-        "import sys, time\nfrom pathlib import Path\nfrom corecrown.workflows.owners import cell_lock\n"
-        "with cell_lock(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(600)\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE)
-    assert process.stdout.readline()
-    return process
-
-
 @pytest.mark.parametrize("jump_s", [-1e9, 86400.0, 1e9])
 def test_a_clock_that_is_set_neither_frees_nor_keeps_a_lock(tmp_path, monkeypatch, jump_s, record_property):
     process = holder(tmp_path)
@@ -262,6 +250,39 @@ def test_a_clock_that_is_set_neither_frees_nor_keeps_a_lock(tmp_path, monkeypatc
     with cell_lock(tmp_path):
         assert owners.read_json(tmp_path / owners.LOCK)["pid"] == os.getpid()
     record_property(TABLE_ROW, ["clock set", f"by {jump_s:g} s", "locks stay with the living and leave the dead"])
+
+
+def test_steps_of_a_cell_run_side_by_side_and_never_beside_their_cell(tmp_path):
+    scf = tmp_path / "scf"
+    scf.mkdir()
+    process = holder(scf, lock="step_lock")
+    try:
+        with step_lock(tmp_path / "bands"):
+            pass
+        with pytest.raises(RunError, match=rf"scf: in use by process {process.pid}"), cell_lock(tmp_path):
+            pass
+        assert not (tmp_path / owners.LOCK).exists()
+        with pytest.raises(RunError, match="alive"):
+            break_lock(tmp_path)
+    finally:
+        process.kill()
+        process.wait()
+    with cell_lock(tmp_path):
+        with step_lock(scf):
+            assert str(process.pid) in (scf / owners.LOCK).read_text(), "who has the cell needs no lock of its steps"
+        with pytest.raises(RunError, match="in use by"), cell_lock(tmp_path):
+            pass
+    process = holder(tmp_path)
+    try:
+        with pytest.raises(RunError, match=str(process.pid)), step_lock(scf):
+            pass
+        assert not (scf / owners.LOCK).exists()
+    finally:
+        process.kill()
+        process.wait()
+    (scf / owners.LOCK).write_text(json.dumps({"host": "node9", "pid": 1, "since": "today"}))
+    assert "node9" in break_lock(tmp_path)
+    assert not (scf / owners.LOCK).exists()
 
 
 def test_the_dead_are_told_from_the_living():
