@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE, TESTS = ROOT / "docs" / "checks.md", "tests/workflows/test_checks.py"
+PAGE = ROOT / "docs" / "checks.md"
+TESTS = ("tests/workflows/test_checks.py", "tests/workflows/test_excitation_checks.py")
 
 HEAD = """\
 # Checks against published values
 
-Made by `python docs/make_checks.py`, which runs `tests/workflows/test_checks.py` (nightly) on the real pw.x, here
-version {version}, with PseudoDojo 0.4 pseudopotentials. The tests fail where a value leaves the cited spread.
+Made by `python docs/make_checks.py`, which runs `tests/workflows/test_checks.py` and `test_excitation_checks.py`
+(nightly) on the real pw.x, here version {version}, with PseudoDojo 0.4 pseudopotentials. The tests fail where a value
+leaves the cited spread.
 
 | Quantity | How | Ours | Cited | Source |
 |---|---|---:|---:|---|
@@ -42,7 +44,9 @@ def main() -> int:
     from corecrown.workflows.espresso.programs import program_version
 
     collector = Collector()
-    code = pytest.main([str(ROOT / TESTS), "-q", "-m", "nightly", *sys.argv[1:]], plugins=[collector])
+    code = pytest.main(
+        [*(str(ROOT / path) for path in TESTS), "-q", "-m", "nightly", *sys.argv[1:]], plugins=[collector]
+    )
     if code == pytest.ExitCode.OK:
         known = {}
         if PAGE.is_file():

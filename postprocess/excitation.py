@@ -28,6 +28,7 @@ __all__ = [
     "analyse_charge",
     "owners_of",
     "shares_on_grid",
+    "volume_participation",
 ]
 
 FloatArray = npt.NDArray[np.float64]

@@ -221,6 +221,14 @@ class Excitation(Result):
     relaxed_energy_ev: float | None = Field(None, description="excited at its own geometry less ground at its own")
     emission_ev: float | None = Field(None, description="excited less ground, both at the excited state's geometry")
     relaxation_angstrom: float | None = Field(None, description="largest displacement of an atom on relaxing")
+    stokes_shift_ev: float | None = Field(None, description="energy_ev less emission_ev")
+    bond_changes: dict[str, dict[str, float]] = Field(
+        default_factory=dict,
+        description="on relaxing, by pair of elements: before, after (means, Å), longest_gain, longest_loss, bonds",
+    )
+    relaxed_participation: dict[str, float] = Field(
+        default_factory=dict, description="electron_volume, hole_volume at the excited state's geometry"
+    )
     statement: str | None = Field(None, description="what the numbers say of the share of FA")
 
 

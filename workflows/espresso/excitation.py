@@ -27,11 +27,11 @@ from corecrown.workflows.espresso.excitation_charges import (
     projections_of,
 )
 from corecrown.workflows.espresso.excitation_inputs import electron_pairs, ground_input, state_input
+from corecrown.workflows.espresso.excitation_relaxed import RelaxedFacts, relaxed_facts
 from corecrown.workflows.espresso.excitation_run import (
     GroundRun,
     StateRun,
     read_ground,
-    relax_state,
     run_state,
 )
 from corecrown.workflows.espresso.excitation_states import ExcitedState, Kind, parse_state
@@ -112,6 +112,9 @@ class ExcitationMaker(EspressoMaker):
             cell.make_supercell(self.supercell)
         cell = label_groups(cell)
         ground = ground_input(cell, self.settings, self.level, self.pseudopotentials(cell))
+        if self.settings.relax_excited:
+            # the forces tell whether the ground state itself is at rest
+            ground = ground.with_keywords("control", tprnfor=True)
         for state in self.runs:
             state_input(ground, state)
         return ground
@@ -217,7 +220,11 @@ class ExcitationMaker(EspressoMaker):
         if state.kind is Kind.NEUTRAL:
             notes.append(MIXED_NOTE)
         common |= self._correction(state, ground, notes)
-        common |= self._relaxed(attempt, ground, run, energy, notes)
+        if self.settings.relax_excited and energy is not None:
+            relaxed = relaxed_facts(attempt, ground, run, self.settings, charges.density)
+            charges.add(relaxed)
+            common |= relaxed.fields
+            notes += relaxed.notes
         analysis = charges.of(run)
         notes += analysis.notes
         excitation = Excitation(energy_ev=energy, occupations_kept=True, notes=notes, **common, **analysis.fields())
@@ -234,24 +241,6 @@ class ExcitationMaker(EspressoMaker):
         return {
             "charge_correction": f"Makov-Payne, leading term, dielectric constant {constant:g}; not in the energy",
             "charge_correction_ev": round(value, 5),
-        }
-
-    def _relaxed(
-        self, attempt: Path, ground: GroundRun, run: StateRun, energy: float | None, notes: list[str]
-    ) -> dict[str, Any]:
-        """Return the fields of a relaxation in the excited state, where one is asked for."""
-        if not self.settings.relax_excited:
-            return {}
-        if ground.run.energy_ev is None or energy is None:
-            return {}
-        relaxed = relax_state(attempt, ground, run, self.settings)
-        if not relaxed.kept:
-            notes.append(f"relaxed in the excited state, it did not hold: {relaxed.why_not}")
-            return {}
-        return {
-            "relaxed_energy_ev": relaxed.excited_ev - ground.run.energy_ev,
-            "emission_ev": relaxed.excited_ev - relaxed.ground_ev,
-            "relaxation_angstrom": round(relaxed.displacement_angstrom, 5),
         }
 
 
@@ -294,12 +283,17 @@ class _Charges:
 
     def __init__(self, attempt: Path, ground: GroundRun, inputs: PwInput) -> None:
         self._attempt, self._ground, self._structure = attempt, ground, inputs.structure
-        self._density, self.wall_s = density_of(attempt)
+        self.density, self.wall_s = density_of(attempt)
         self._before, wall_s = projections_of(attempt, len(inputs.structure))
         self.wall_s += wall_s
-        self._partitions: Sequence[Partition] = partitions_of(inputs.structure, self._density, inputs.pseudopotentials)
+        self._partitions: Sequence[Partition] = partitions_of(inputs.structure, self.density, inputs.pseudopotentials)
         self._orbitals: dict[tuple[int, int], GridDensity] = {}
         self.files = {"density_ground": "density.cube.gz"}
+
+    def add(self, relaxed: RelaxedFacts) -> None:
+        """Keep files and time of a relaxation with those of the charges."""
+        self.files |= relaxed.files
+        self.wall_s += relaxed.wall_s
 
     def of(self, run: StateRun) -> ChargeAnalysis:
         """Return where the charge of a state that held is."""
@@ -311,7 +305,7 @@ class _Charges:
         (run.folder / "density.cube.gz").unlink()
         after, more_s = projections_of(run.folder, len(self._structure))
         self.wall_s += wall_s + more_s
-        difference = density.minus(self._density)
+        difference = density.minus(self.density)
         name = f"difference-{state.folder}.cube.gz"
         self.files[f"difference_{state.name}"] = kept_density(
             self._attempt / name, difference, f"density of {state.name} less that of the ground state"
@@ -326,7 +320,7 @@ class _Charges:
     def _orbital(self, channel: int, band: int) -> GridDensity:
         """Return a frozen orbital, kept as a cube the first time."""
         if (channel, band) not in self._orbitals:
-            found = frozen_orbital(self._ground, channel, band, self._density)
+            found = frozen_orbital(self._ground, channel, band, self.density)
             self._orbitals[channel, band] = found
             offset = band - electron_pairs(self._ground.inputs)
             name = (

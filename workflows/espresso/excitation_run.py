@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from pymatgen.core import Structure
 
 from corecrown.errors import RunError
 from corecrown.workflows.espresso.base import PW_OUTPUT, XML
@@ -93,10 +92,14 @@ class Relaxed:
 
     Parameters
     ----------
-    excited_ev, ground_ev
-        Total energies of either state there, eV.
-    displacement_angstrom
-        Largest displacement of an atom.
+    excited_ev
+        Its total energy, eV.
+    ground
+        The ground state there.
+    ground_ev
+        Its total energy, eV.
+    ionic_steps
+        How many it took.
     kept
         Whether the state still is the one that was asked for.
     why_not
@@ -106,8 +109,9 @@ class Relaxed:
     """
 
     excited_ev: float
+    ground: GroundRun
     ground_ev: float
-    displacement_angstrom: float
+    ionic_steps: int
     kept: bool
     why_not: str
     wall_s: float
@@ -228,12 +232,5 @@ def relax_state(attempt: Path, ground: GroundRun, excited: StateRun, settings: E
     held = _check(state, at_rest, run, excited.given, orbitals, settings.degeneracy_ev)
     if run.energy_ev is None or at_rest.run.energy_ev is None:
         raise RunError(f"{state.name}: a run left no total energy", f"see {folder / PW_OUTPUT}")
-    moved = largest_displacement(ground.inputs.structure, there)
-    return Relaxed(run.energy_ev, at_rest.run.energy_ev, moved, held.kept, held.why_not, wall_s)
-
-
-def largest_displacement(first: Structure, second: Structure) -> float:
-    """Return the largest distance between the places of an atom in two geometries of one lattice, Å."""
-    apart = second.frac_coords - first.frac_coords
-    apart -= np.round(apart)
-    return float(np.linalg.norm(first.lattice.get_cartesian_coords(apart), axis=1).max())
+    steps = run.ionic_steps or 0
+    return Relaxed(run.energy_ev, at_rest, at_rest.run.energy_ev, steps, held.kept, held.why_not, wall_s)
