@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from corecrown.errors import InputError
+from corecrown.errors import InputError, known_names
 from corecrown.resources import input_folder, input_names, read_yaml
 
 __all__ = [
@@ -263,7 +263,7 @@ def _find(name_or_path: str | Path, base_dir: Path | None) -> Path:
     if not path.is_file():
         raise InputError(
             f"experiment {name_or_path}: no such file ({path}) and none that ships has this name",
-            f"shipped: {', '.join(shipped) or 'none'}; or give the path of a file",
+            known_names(name_or_path, shipped, "shipped") + "; or give the path of a file",
         )
     return path
 
@@ -273,7 +273,7 @@ def _explained(path: Path, error: ValidationError) -> InputError:
     field = ".".join(str(part) for part in first["loc"]) or "file"
     if first["type"] == "extra_forbidden":
         allowed = _allowed_keys(first["loc"][:-1])
-        hint = f"allowed here: {', '.join(allowed)}" if allowed else "remove it"
+        hint = known_names(first["loc"][-1], allowed, "allowed here") if allowed else "remove it"
         return InputError(f"{path}: field {field}: unknown key", hint)
     return InputError(f"{path}: field {field}: {first['msg']}", "inputs/experiments/sts-core-crown.yaml is an example")
 

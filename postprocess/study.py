@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 from pymatgen.core import Structure
 
-from corecrown.errors import InputError
+from corecrown.errors import InputError, known_names
 from corecrown.files import write_whole
 from corecrown.postprocess.cells import assemble_cell, describe_level
 from corecrown.postprocess.results import CellResult, StudyResult
@@ -55,9 +55,10 @@ def read_study(folder: Path | str) -> "Study":
         raise InputError(
             f"{path}: not found", "give the folder that 'corecrown study run STUDY.yaml -d DIR' made"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{path}: cannot be read: {reason}", "check the path") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not text", "give the folder of a study, or its study.json") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}", "check the path") from error
     try:
         content = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
@@ -115,7 +116,7 @@ class Study:
         for cell in self.result.cells:
             if cell.label == label:
                 return cell
-        raise InputError(f"{self.folder / STUDY_FILE}: no cell {label!r}", f"cells: {', '.join(self.labels) or 'none'}")
+        raise InputError(f"{self.folder / STUDY_FILE}: no cell {label!r}", known_names(label, self.labels, "cells"))
 
     def structure(self, label: str) -> Structure:
         """Return the pymatgen Structure of a cell, relaxed where it was relaxed."""

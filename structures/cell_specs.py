@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from corecrown.errors import known_names
+
 __all__ = ["LABEL", "CellSpec", "EnsembleSpec"]
 
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -26,7 +28,7 @@ class _Strict(BaseModel):
             allowed = {*known, *cls.model_fields}
             unknown = [str(key) for key in data if key not in allowed]
             if unknown:
-                raise ValueError(f"unknown key {unknown[0]!r}; allowed: {', '.join(known)}")
+                raise ValueError(f"unknown key {unknown[0]!r}; {known_names(unknown[0], known, 'allowed')}")
         return data
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pymatgen.core import Structure
 
-from corecrown.errors import InputError
+from corecrown.errors import InputError, known_names
 from corecrown.postprocess.convergence import Quantity
 from corecrown.postprocess.results import Step
 from corecrown.structures.cells import CellSpec, committed_relaxed, expand_cells
@@ -160,9 +160,9 @@ def make_request(
         raise InputError("vary: nothing is named", f"known: {', '.join(Quantity)}")
     for name in vary:
         if name not in list(Quantity):
-            raise InputError(f"vary: {name!r} cannot be varied", f"known: {', '.join(Quantity)}")
+            raise InputError(f"vary: {name!r} cannot be varied", known_names(name, Quantity))
     if functional not in list(Functional):
-        raise InputError(f"functional {functional!r} is unknown", f"known: {', '.join(Functional)}")
+        raise InputError(f"functional {functional!r} is unknown", known_names(functional, Functional))
     settings: StepSettings = load_protocol(protocol).settings(Step.SCF)
     own_mesh = settings.kpoint_mesh or mesh_from_spacing(structure, settings.kpoint_spacing or 1.0)
     wanted = tuple(dict.fromkeys(cutoffs_ry if cutoffs_ry is not None else CUTOFFS_RY))

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from corecrown.errors import InputError
+from corecrown.errors import InputError, known_names
 from corecrown.postprocess.results import Step
 from corecrown.resources import input_folder, input_names, read_yaml
 
@@ -198,13 +198,13 @@ def load_protocol(name: str, overrides: dict[str, dict[str, Any]] | None = None)
         If the protocol, a step or a key is unknown, or a value is not allowed.
     """
     if name not in input_names("protocols"):
-        raise InputError(f"protocol {name!r} is unknown", f"known: {', '.join(input_names('protocols'))}")
+        raise InputError(f"protocol {name!r} is unknown", known_names(name, input_names("protocols")))
     content = read_yaml(input_folder("protocols", f"{name}.yaml"))
     overrides = overrides or {}
     places = ["all", *(step.value for step in Step)]
     for place in overrides:
         if place not in places:
-            raise InputError(f"overrides: step {place!r} is unknown", f"known: {', '.join(places)}")
+            raise InputError(f"overrides: step {place!r} is unknown", known_names(place, places))
     _check_gamma(overrides.get(Step.EXCITATION.value) or {})
     steps = {}
     for step in Step:
@@ -251,10 +251,11 @@ def _check(step: Step, merged: dict[str, Any], overrides: dict[str, dict[str, An
     except ValidationError as error:
         first = error.errors()[0]
         field_name = ".".join(str(part) for part in first["loc"]) or "kpoint_mesh"
-        message = str(first["msg"]).removeprefix("Value error, ")
+        unknown = first["type"] == "extra_forbidden"
+        message = "unknown key" if unknown else str(first["msg"]).removeprefix("Value error, ")
         said_there = step.value in overrides or "all" not in overrides
         where = step.value if said_there else "all"
         raise InputError(
             f"overrides.{where}.{field_name}: {message}",
-            f"keys of step {step.value}: {', '.join(model.model_fields)}",
+            known_names(field_name, model.model_fields, f"keys of step {step.value}"),
         ) from error

@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
-from corecrown.errors import InputError
+from corecrown.errors import InputError, known_names
+from corecrown.postprocess.experiment import load_experiment
 from corecrown.postprocess.results import Step
 from corecrown.resources import input_folder, input_names, read_yaml
 from corecrown.structures.cells import CellSpec
@@ -89,7 +90,7 @@ class StudySpec(_Spec):
     @classmethod
     def _known_protocol(cls, name: str) -> str:
         if name not in input_names("protocols"):
-            raise ValueError(f"unknown; known: {', '.join(input_names('protocols'))}")
+            raise ValueError(f"unknown; {known_names(name, input_names('protocols'))}")
         return name
 
     @model_validator(mode="after")
@@ -113,6 +114,14 @@ class StudySpec(_Spec):
     def load_protocol(self) -> Protocol:
         """Return the protocol with this study's overrides laid over it."""
         return load_protocol(self.protocol, self.overrides)
+
+    def check_experiment(self) -> None:
+        """Raise where the experiment file is missing or wrong, before hours are spent.
+
+        An absolute path that leads nowhere is let pass: a study that went to another machine names it so.
+        """
+        if self.experiment is not None and (Path(self.experiment).is_file() or not Path(self.experiment).is_absolute()):
+            load_experiment(self.experiment, self.folder)
 
     def changed(self, **fields: Any) -> "StudySpec":
         """Return the same study with some fields replaced and validated; None leaves a field as it is."""
@@ -150,13 +159,16 @@ def load_study(path: str | Path) -> StudySpec:
     InputError
         If the file is not a study; names file, field and the allowed values.
     """
-    path = Path(path)
-    if not path.exists() and str(path) in input_names("studies"):
+    path, shipped = Path(path), input_names("studies")
+    if not path.exists() and str(path) in shipped:
         path = input_folder("studies", f"{path}.yaml")
+    elif not path.exists():
+        raise InputError(f"{path}: there is no such file", known_names(path.stem, shipped, "studies that ship"))
     spec = _validated(read_yaml(path), str(path))
     spec._path = path.resolve()
     try:
         spec.load_protocol()
+        spec.check_experiment()
     except InputError as error:
         raise InputError(f"{path}: {error.message}", error.hint) from error
     return spec
@@ -167,23 +179,23 @@ def _validated(content: dict[str, Any], where: str) -> StudySpec:
         return StudySpec.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        message = str(first["msg"]).removeprefix("Value error, ")
-        hint = f"a study has: {', '.join(StudySpec.model_fields)}"
-        if len(first["loc"]) > 1:
-            hint = _hint_below(first["loc"])
-        raise InputError(f"{where}, field {_dotted(first['loc'])}: {message}", hint) from error
+        unknown = first["type"] == "extra_forbidden"
+        message = "unknown key" if unknown else str(first["msg"]).removeprefix("Value error, ")
+        raise InputError(
+            f"{where}, field {_dotted(first['loc'])}: {message}", _hint(first["loc"], first["input"])
+        ) from error
 
 
 def _dotted(location: Sequence[int | str]) -> str:
     return ".".join(str(part) for part in location)
 
 
-def _hint_below(location: Sequence[int | str]) -> str:
+def _hint(location: Sequence[int | str], found: object) -> str:
     models: dict[str, type[BaseModel]] = {"cells": CellSpec, "start": StartSpec, "excitation": ExcitationSpec}
     model = models.get(str(location[0]))
+    if len(location) == 1:
+        return known_names(location[0], StudySpec.model_fields, "a study has")
     if model is None:
-        return (
-            f"allowed steps: {', '.join(step.value for step in Step)}" if location[0] == "steps" else "check the value"
-        )
+        return known_names(found, Step, "allowed steps") if location[0] == "steps" else "check the value"
     names = [info.alias or name for name, info in model.model_fields.items()]
-    return f"an entry of {location[0]} has: {', '.join(names)}"
+    return known_names(location[-1], names, f"an entry of {location[0]} has")

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from pymatgen.core import Structure
 
 from corecrown import __version__
-from corecrown.errors import CorecrownError, InputError, RunError
+from corecrown.errors import CorecrownError, InputError, RunError, known_names
 from corecrown.postprocess.cells import assemble_cell
 from corecrown.postprocess.comparison import compare_study
 from corecrown.postprocess.ensembles import summarise_ensembles
@@ -77,7 +77,7 @@ def build_cells(spec: StudySpec, labels: Sequence[str] | None = None) -> list[Ce
     known = [cell.label for cell in cells]
     for label in labels or []:
         if label not in known:
-            raise InputError(f"cell {label!r} is not in study {spec.name!r}", f"its cells: {', '.join(known)}")
+            raise InputError(f"cell {label!r} is not in study {spec.name!r}", known_names(label, known, "its cells"))
     wanted = set(known if labels is None else labels)
     for cell in reversed(cells):
         if cell.label in wanted:

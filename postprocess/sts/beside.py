@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from corecrown.errors import CorecrownError, InputError
+from corecrown.errors import CorecrownError, InputError, known_names
 from corecrown.postprocess.experiment import load_experiment
 from corecrown.postprocess.results import StudyResult
 from corecrown.postprocess.sts.analysis import StsAnalysis
@@ -50,9 +50,7 @@ def paired_cells(analysis: StsAnalysis, study: StudyResult, cells: Mapping[str, 
     labels = [cell.label for cell in study.cells]
     for group, cell in (cells or {}).items():
         if cell not in labels:
-            raise InputError(
-                f"--cell {group}={cell}: the study has no such cell", f"cells: {', '.join(labels) or 'none'}"
-            )
+            raise InputError(f"--cell {group}={cell}: the study has no such cell", known_names(cell, labels, "cells"))
     pairs = dict(cells or {}) or {pair.place: pair.cell for pair in load_experiment().compare if pair.cell in labels}
     found = {group: pairs[group] for group in analysis.spectra if group in pairs}
     if not found:

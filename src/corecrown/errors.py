@@ -1,6 +1,9 @@
 """The errors that corecrown raises on purpose: each says what was wrong, where, and what to do."""
 
-__all__ = ["CorecrownError", "InputError", "RunError"]
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = ["CorecrownError", "InputError", "RunError", "known_names"]
 
 
 class CorecrownError(Exception):
@@ -33,3 +36,24 @@ class InputError(CorecrownError):
 
 class RunError(CorecrownError):
     """Something that was started did not come to a good end."""
+
+
+def known_names(word: object, known: Iterable[str], introduction: str = "known") -> str:
+    """Return a hint that names what is known, and before it what a misspelt word may have been meant for.
+
+    Parameters
+    ----------
+    word
+        What was found.
+    known
+        What could have stood there.
+    introduction
+        What the names are called.
+    """
+    names = list(known)
+    if str(word) in names:
+        return f"{introduction}: {', '.join(names)}"
+    near = get_close_matches(str(word).lower(), {name.lower(): name for name in names}, n=1)
+    meant = next((name for name in names if near and name.lower() == near[0]), None)
+    guess = f"did you mean {meant}? " if meant else ""
+    return f"{guess}{introduction}: {', '.join(names) or 'none'}"

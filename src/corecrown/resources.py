@@ -37,9 +37,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{path}: cannot be read: {reason}", "check the path") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not a text file (UTF-8)", "see inputs/ for examples") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}", "check the path") from error
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -48,5 +49,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
         problem = getattr(error, "problem", None) or "not YAML"
         raise InputError(f"{where}: not valid YAML: {problem}", "see inputs/ for examples") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: holds {type(content).__name__}, not a mapping of keys", "see inputs/ for examples")
+        found = "is empty" if content is None else f"holds a {type(content).__name__}"
+        raise InputError(f"{path}: {found}, not a mapping of keys", "see inputs/ for examples")
     return content

@@ -14,7 +14,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from corecrown.errors import InputError
+from corecrown.errors import InputError, known_names
 
 __all__ = ["ClusterSettings", "QueueResources", "Settings", "get_settings", "settings_file"]
 
@@ -128,7 +128,7 @@ def get_settings() -> Settings:
     unknown = sorted(name for name in os.environ if name.startswith("CORECROWN_") and name not in known)
     if unknown:
         raise InputError(
-            f"environment: {unknown[0]} is not a setting of corecrown", f"known: {', '.join(sorted(known))}"
+            f"environment: {unknown[0]} is not a setting of corecrown", known_names(unknown[0], sorted(known))
         )
     try:
         return Settings()
