@@ -217,12 +217,23 @@ def _vasp(settings: Settings) -> list[Check]:
 
 
 def _queue() -> Check:
-    for program, option in (("sbatch", "--version"), ("qsub", "--version")):
+    for program in ("sbatch", "qsub"):
         path = shutil.which(program)
-        if path is not None:
-            said = subprocess.run([path, option], capture_output=True, text=True, check=False, timeout=30)
-            version = (said.stdout + said.stderr).strip().splitlines()
-            return _good("queue", f"{program}, {version[0] if version else 'no version said'}")
+        if path is None:
+            continue
+        try:
+            said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False, timeout=30)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return _warning(
+                "queue", f"{program} does not answer ({type(error).__name__})", "ask those who run the queue"
+            )
+        lines = (said.stdout + said.stderr).strip().splitlines()
+        if program == "sbatch" and said.returncode != 0:  # the qsub of SGE knows no --version
+            return _warning(
+                "queue", f"sbatch fails: {lines[0] if lines else 'it says nothing'}", "is slurm.conf there?"
+            )
+        version = lines[0] if lines and said.returncode == 0 else "no version said"
+        return _good("queue", f"{program}, {version}")
     return _optional("queue", "only for study submit, on a machine with Slurm, PBS or SGE")
 
 

@@ -9,6 +9,7 @@ from ase import units
 from pydantic import BaseModel, ConfigDict
 from scipy import constants
 
+from corecrown.errors import InputError
 from corecrown.postprocess.results import Step
 from corecrown.structures.cells import Cell
 from corecrown.workflows.beside import with_beside
@@ -136,10 +137,7 @@ def _plan_cell(
                     structure = Structure.from_dict(stored.structure)
         known = known and (step is not Step.RELAX or reused)
         if inputs is not None:
-            destination = inputs / place
-            destination.mkdir(parents=True, exist_ok=True)
-            _write(destination, pw, step)
-            _write_states(destination, maker, structure)
+            _write_folder(inputs / place, maker, pw, structure, step)
         after_relaxation = step is Step.SCF and Step.RELAX in steps and _share_density(makers)
         planned[step.value] = plan_step(
             pw,
@@ -156,6 +154,18 @@ def _share_density(makers: object) -> bool:
     """Whether an scf can start from the density of the relaxation: their cutoffs are the same."""
     relax, scf = (getattr(makers, step.value).settings for step in (Step.RELAX, Step.SCF))
     return bool((relax.cutoff_wfc_ry, relax.cutoff_rho_ry) == (scf.cutoff_wfc_ry, scf.cutoff_rho_ry))
+
+
+def _write_folder(
+    folder: Path, maker: object, inputs: "PwInput | VaspInput", structure: "Structure", step: Step
+) -> None:
+    """Write the inputs of a step and of its excited states."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder, inputs, step)
+        _write_states(folder, maker, structure)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error.strerror or error}", "choose another folder") from error
 
 
 def _write(folder: Path, inputs: "PwInput | VaspInput", step: Step) -> None:

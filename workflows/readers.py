@@ -1,17 +1,20 @@
 """Folders that other people's runs left, of either code, read into pymatgen objects."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from pymatgen.core import Structure
 from pymatgen.electronic_structure.bandstructure import BandStructure
 from pymatgen.electronic_structure.dos import CompleteDos
 
-from corecrown.errors import InputError
+from corecrown.errors import InputError, RunError
 from corecrown.postprocess.results import EdgeCharacter
 from corecrown.workflows.bandstructure import line_band_structure, mesh_band_structure
 
-__all__ = ["BandsFound", "DosFound", "read_band_structure", "read_dos"]
+__all__ = ["BandsFound", "DosFound", "read_band_structure", "read_dos", "read_output_structure"]
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,13 @@ def read_band_structure(path: str | Path) -> BandsFound:
     Raises
     ------
     InputError
-        If neither code's output is there.
-    RunError
-        If the output is damaged.
+        If neither code's output is there, or it is damaged.
     """
-    path = _existing(path)
+    with _damaged_is_bad_input():
+        return _read_band_structure(_existing(path))
+
+
+def _read_band_structure(path: Path) -> BandsFound:
     vasprun = _vasprun_in(path)
     if vasprun is not None:
         from corecrown.workflows.vasp.outputs import read_vasp_bands
@@ -90,11 +95,13 @@ def read_dos(path: str | Path, sigma_ev: float = 0.1) -> DosFound:
     Raises
     ------
     InputError
-        If no projections are there.
-    RunError
-        If the output is damaged.
+        If no projections are there, or the output is damaged.
     """
-    path = _existing(path)
+    with _damaged_is_bad_input():
+        return _read_dos(_existing(path), sigma_ev)
+
+
+def _read_dos(path: Path, sigma_ev: float) -> DosFound:
     vasprun = _vasprun_in(path)
     if vasprun is not None:
         from corecrown.workflows.vasp.outputs import read_vasp_dos
@@ -108,6 +115,33 @@ def read_dos(path: str | Path, sigma_ev: float = 0.1) -> DosFound:
     return DosFound(dos, character, "Quantum ESPRESSO", [f"broadened by Gaussians of {sigma_ev} eV"])
 
 
+def read_output_structure(path: Path) -> Structure:
+    """Read the structure of a calculation's output file: Quantum ESPRESSO XML or vasprun.xml.
+
+    Raises
+    ------
+    InputError
+        If it is not such a file, or damaged.
+    """
+    with _damaged_is_bad_input():
+        if "vasprun" in path.name:
+            from corecrown.workflows.vasp.vasprun import read_run as read_vasprun
+
+            return read_vasprun(path).structure
+        from corecrown.workflows.espresso.outputs import read_run
+
+        return read_run(path).structure
+
+
+@contextmanager
+def _damaged_is_bad_input() -> Iterator[None]:
+    """Turn what a run of ours would have failed with into what is wrong with a folder that was given."""
+    try:
+        yield
+    except RunError as error:
+        raise InputError(error.message, error.hint) from error
+
+
 def _existing(path: str | Path) -> Path:
     path = Path(path)
     if not path.exists():
@@ -117,6 +151,7 @@ def _existing(path: str | Path) -> Path:
 
 def _vasprun_in(path: Path) -> Path | None:
     """Return the path if VASP's output is there, split folders and numbered relaxations included."""
+    from corecrown.workflows.vasp.outcar import find_outcars
     from corecrown.workflows.vasp.outputs import find_vaspruns
 
-    return path if find_vaspruns(path) else None
+    return path if find_vaspruns(path) or find_outcars(path) else None

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from corecrown.postprocess.sts.spectra import DerivativeKind
 from corecrown.postprocess.sts.traps import Normalisation
@@ -21,7 +21,7 @@ class SpectrumNormalisation(StrEnum):
 class StsOptions(BaseModel):
     """Choices of an analysis."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     method: str = Field("first-peak", description="how edges are found")
     prominence: float = Field(0.1, ge=0, lt=1, description="of a peak, part of the largest on its side")
@@ -40,3 +40,10 @@ class StsOptions(BaseModel):
     temperature_k: float | None = Field(None, gt=0, description="where the files do not say")
     modulation_v: float | None = Field(None, ge=0, description="peak amplitude, where the lock-in channel is used")
     use_lockin: bool = Field(default=False, description="dI/dV from the calibrated lock-in channel")
+
+    @field_validator("window_v")
+    @classmethod
+    def _ends_in_order(cls, window_v: tuple[float, float]) -> tuple[float, float]:
+        if window_v[0] >= window_v[1]:
+            raise ValueError(f"{window_v[0]:g} to {window_v[1]:g} V: the lower end comes first")
+        return window_v

@@ -67,7 +67,7 @@ def test_build_takes_any_direction_and_a_roll(monkeypatch, capsys, tmp_path):
         (("--fa", "25", "--alignment", "d", "-o", "x.cif"), "'d'"),
         (("--fa", "25", "--sites", "one", "-o", "x.cif"), "not a list of numbers"),
         (("--fa", "25", "--strain", "much", "-o", "x.cif"), "neither auto nor a number"),
-        (("--fa", "25", "--picture", "x.doc", "-o", "x.cif"), "not written as .doc"),
+        (("--fa", "25", "--picture", "x.doc", "-o", "x.cif"), "unknown suffix '.doc'"),
         (("--fa", "25", "--picture", "/proc/none/x.png", "-o", "y.cif"), "cannot be written"),
         (("--fa", "25", "--alignment", "b", "--direction", 1, 1, 0, "-o", "x.cif"), "both name a direction"),
         (("--fa", "25", "--direction", 0, 0, 0, "-o", "x.cif"), "not a direction"),

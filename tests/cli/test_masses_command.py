@@ -63,7 +63,7 @@ def test_figure_is_written(monkeypatch, capsys, tmp_path, suffix):
         ([MESH], "mesh"),
         (["no-such-folder"], "no such file"),
         ([BANDS, "--figure", "masses.docx"], "suffix"),
-        ([BANDS, "--figure", "/no/such/folder/masses.pdf"], "cannot be written"),
+        ([BANDS, "--figure", "/proc/none/masses.pdf"], "cannot be written"),
     ],
 )
 def test_bad_input_leaves_with_two_and_one_line(monkeypatch, capsys, arguments, words):

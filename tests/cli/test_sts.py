@@ -77,10 +77,10 @@ def test_save_and_figure_are_written_and_the_tables_printed(sweeps, tmp_path):
         (["-g", "a=x.csv", "-g", "a=y.csv"], "given twice"),
         (["x.csv", "-g", "a=x.csv"], "both given"),
         (["x.csv", "--method", "guess"], "'guess' is not known"),
-        (["x.csv", "--prominence", "2"], "option prominence"),
-        (["x.csv", "--normalise", "nicely"], "option normalisation"),
+        (["x.csv", "--prominence", "2"], "--prominence: "),
+        (["x.csv", "--normalise", "nicely"], "--normalise: "),
         (["x.csv", "--figure", "x.doc"], "unknown suffix"),
-        (["x.csv", "--temperature", "-3"], "option temperature_k"),
+        (["x.csv", "--temperature", "-3"], "--temperature: "),
     ],
 )
 def test_wrong_input_is_refused_with_a_reason(arguments, message):

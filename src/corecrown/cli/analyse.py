@@ -6,11 +6,11 @@ from typing import Annotated, Any
 import typer
 
 from corecrown.cli.common import AsJson, Verbose, print_json, print_table
+from corecrown.cli.figures import FigureFile, check_figure, write_figure
 
 __all__ = ["register"]
 
 Run = Annotated[Path, typer.Argument(metavar="PATH", help="Folder (or XML file) of a Quantum ESPRESSO or VASP run.")]
-Figure = Annotated[Path | None, typer.Option("--figure", help="Write a figure here (pdf, png or svg).")]
 
 
 def register(app: typer.Typer) -> None:
@@ -19,8 +19,9 @@ def register(app: typer.Typer) -> None:
     app.command()(pdos)
 
 
-def bands(path: Run, figure: Figure = None, as_json: AsJson = False, verbose: Verbose = False) -> None:
+def bands(path: Run, figure: FigureFile = None, as_json: AsJson = False, verbose: Verbose = False) -> None:
     """Find the edges in the bands of a run; draw them with --figure."""
+    check_figure(figure)
     from corecrown.postprocess.edges import find_edges, is_metal
     from corecrown.workflows.readers import read_band_structure
 
@@ -57,15 +58,16 @@ def bands(path: Run, figure: Figure = None, as_json: AsJson = False, verbose: Ve
         typer.echo(f"  ! {note}")
 
 
-def pdos(path: Run, figure: Figure = None, as_json: AsJson = False, verbose: Verbose = False) -> None:
+def pdos(path: Run, figure: FigureFile = None, as_json: AsJson = False, verbose: Verbose = False) -> None:
     """Tell what the edges are made of; draw the projected density of states with --figure."""
+    check_figure(figure)
     from corecrown.workflows.readers import read_dos
 
     found = read_dos(path)
     if figure is not None:
         from corecrown.postprocess.plots import plot_pdos
 
-        _save(plot_pdos(found.dos), figure)
+        write_figure(plot_pdos(found.dos), figure)
     elements = sorted({element.symbol for element in found.dos.structure.elements})
     document = {
         "edge_character": {"vbm": found.edge_character.vbm, "cbm": found.edge_character.cbm},
@@ -81,6 +83,8 @@ def pdos(path: Run, figure: Figure = None, as_json: AsJson = False, verbose: Ver
     for name, character in edges.items():
         shares = sorted((character or {}).items(), key=lambda item: -item[1])
         print_table(f"{path}: {name}", ("orbital", "share"), [(orbital, f"{share:.3f}") for orbital, share in shares])
+    for note in document["notes"]:
+        typer.echo(f"  ! {note}")
 
 
 def _draw_bands(found: Any, edges: Any, figure: Path) -> None:
@@ -89,15 +93,7 @@ def _draw_bands(found: Any, edges: Any, figure: Path) -> None:
 
     if not found.on_lines:
         raise InputError("--figure: the k-points of this run are a mesh, not lines", "give the folder of a bands run")
-    _save(plot_bands(found.bands, edges), figure)
-
-
-def _save(drawn: Any, figure: Path) -> None:
-    from corecrown.errors import InputError
-
-    if figure.suffix not in {".pdf", ".png", ".svg"}:
-        raise InputError(f"--figure {figure}: format {figure.suffix!r} is not known", "use .pdf, .png or .svg")
-    drawn.savefig(figure)
+    write_figure(plot_bands(found.bands, edges), figure)
 
 
 def _value(value: float | None) -> str:

@@ -1,5 +1,6 @@
 """``corecrown build`` writes a cell; ``corecrown distortion`` measures one."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from corecrown.cli.common import AsJson, Verbose, print_json, print_table
+from corecrown.cli.figures import FigureFile, check_figure, write_figure
 from corecrown.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-PICTURE_SUFFIXES = (".png", ".pdf", ".svg")
 _VACUUM = 15.0
 
 
@@ -102,7 +103,7 @@ def build(
         _Model | None, typer.Option("--relax-with", help="Relax cell and atoms with this potential first.")
     ] = None,
     picture: Annotated[
-        Path | None, typer.Option("--picture", help="Draw the cell down each axis (png, pdf or svg).")
+        Path | None, typer.Option("--picture", help="Draw the cell down each axis (.pdf, .png or .svg).")
     ] = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
@@ -112,66 +113,16 @@ def build(
     from corecrown.structures.files import check_writable
 
     check_writable(output)
-    _check_picture(picture)
-    given = {
-        "--fa": fa is not None and fa != 100,
-        "--sites": sites is not None,
-        "--heads": heads is not _Heads.SYMMETRIC,
-        "--seed": seed != 0,
-        "--roll": roll is not None,
-        "--supercell": supercell != (1, 1, 1),
-        "--termination": termination is not _Termination.AX,
-    }
-    if core is not None:
-        _refuse(given, tuple(given), "a platelet has a CsPbBr3 core and an FAPbBr3 crown, both whole (--core, --crown)")
-    elif fa is None:
-        raise InputError("--fa is missing", "the percentage of A sites that carry formamidinium, for example --fa 25")
-    elif monolayers is not None:
-        given["--supercell"] = supercell[2] != 1
-        _refuse(given, ("--sites", "--heads", "--seed", "--roll", "--supercell"), "not of a slab; along c it is cut")
-    else:
-        given |= {"--crown": crown != 0, "--vacuum": vacuum != _VACUUM}
-        _refuse(given, ("--termination", "--crown", "--vacuum"), "it goes with --monolayers or --core")
+    check_figure(picture, "--picture")
     if alignment is not None and direction is not None:
         raise InputError("--alignment and --direction both name a direction", "give one of the two")
-    notes: list[str] = []
-    axis: str | tuple[float, float, float] | None = alignment.value if alignment is not None else direction
-    if (fa or core is not None) and axis is None:
-        notes.append("no alignment was named: b was taken")
-    expansion = _strain(strain)
-    if core is not None:
-        cell = structures.platelet(
-            monolayers if monolayers is not None else 3,
-            core,
-            crown,
-            alignment=axis or "b",
-            lattice=lattice.value,
-            vacuum=vacuum,
-            strain=expansion,
-        )
-    elif monolayers is not None:
-        cell = structures.slab(
-            monolayers,
-            termination.value,
-            vacuum=vacuum,
-            lateral=supercell[:2],
-            fa=fa or 0,
-            alignment=axis,
-            lattice=lattice.value,
-            strain=expansion,
-        )
-    else:
-        cell = structures.build(
-            fa or 0,
-            axis,
-            lattice.value,
-            supercell,
-            _sites(sites),
-            heads=heads.value,
-            roll_deg=roll,
-            seed=seed,
-            strain=expansion,
-        )
+    axis = alignment.value if alignment is not None else direction
+    wanted = _Wanted(
+        fa, axis, roll, lattice, supercell, sites, heads, seed, strain, monolayers, termination, core, crown, vacuum
+    )
+    wanted.check()
+    notes = [] if axis is not None or not (fa or core is not None) else ["no alignment was named: b was taken"]
+    cell = wanted.made()
     notes += structures.describe(cell)
     if relax_with is not None:
         cell, report = structures.prerelax(cell)
@@ -182,6 +133,91 @@ def build(
     _show_built(cell, output, picture, notes, as_json)
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """The options of a cell, as they were given."""
+
+    fa: float | None
+    axis: str | tuple[float, float, float] | None
+    roll: float | None
+    lattice: _Lattice
+    supercell: tuple[int, int, int]
+    sites: str | None
+    heads: _Heads
+    seed: int
+    strain: str | None
+    monolayers: int | None
+    termination: _Termination
+    core: int | None
+    crown: int
+    vacuum: float
+
+    def check(self) -> None:
+        """Refuse options that would be left out of account by what is built: a platelet, a slab or a crystal."""
+        given = {
+            "--fa": self.fa is not None and self.fa != 100,
+            "--sites": self.sites is not None,
+            "--heads": self.heads is not _Heads.SYMMETRIC,
+            "--seed": self.seed != 0,
+            "--roll": self.roll is not None,
+            "--supercell": self.supercell != (1, 1, 1),
+            "--termination": self.termination is not _Termination.AX,
+        }
+        if self.core is not None:
+            why = "a platelet has a CsPbBr3 core and an FAPbBr3 crown, both whole (--core, --crown)"
+            _refuse(given, tuple(given), why)
+        elif self.fa is None:
+            raise InputError(
+                "--fa is missing", "the percentage of A sites that carry formamidinium, for example --fa 25"
+            )
+        elif self.monolayers is not None:
+            given["--supercell"] = self.supercell[2] != 1
+            _refuse(
+                given, ("--sites", "--heads", "--seed", "--roll", "--supercell"), "not of a slab; along c it is cut"
+            )
+        else:
+            given |= {"--crown": self.crown != 0, "--vacuum": self.vacuum != _VACUUM}
+            _refuse(given, ("--termination", "--crown", "--vacuum"), "it goes with --monolayers or --core")
+
+    def made(self) -> "Structure":
+        """Build the platelet, slab or crystal."""
+        from corecrown import structures
+
+        lattice, strain = self.lattice.value, _strain(self.strain)
+        if self.core is not None:
+            return structures.platelet(
+                self.monolayers if self.monolayers is not None else 3,
+                self.core,
+                self.crown,
+                alignment=self.axis or "b",
+                lattice=lattice,
+                vacuum=self.vacuum,
+                strain=strain,
+            )
+        if self.monolayers is not None:
+            return structures.slab(
+                self.monolayers,
+                self.termination.value,
+                vacuum=self.vacuum,
+                lateral=self.supercell[:2],
+                fa=self.fa or 0,
+                alignment=self.axis,
+                lattice=lattice,
+                strain=strain,
+            )
+        return structures.build(
+            self.fa or 0,
+            self.axis,
+            lattice,
+            self.supercell,
+            _sites(self.sites),
+            heads=self.heads.value,
+            roll_deg=self.roll,
+            seed=self.seed,
+            strain=strain,
+        )
+
+
 def _refuse(given: dict[str, bool], names: tuple[str, ...], why: str) -> None:
     """Refuse options that would be left out of account."""
     for name in names:
@@ -189,19 +225,10 @@ def _refuse(given: dict[str, bool], names: tuple[str, ...], why: str) -> None:
             raise InputError(f"{name} has no meaning here", why)
 
 
-def _check_picture(path: Path | None) -> None:
-    if path is not None and path.suffix.lower() not in PICTURE_SUFFIXES:
-        raise InputError(f"{path}: pictures are not written as {path.suffix}", f"{', '.join(PICTURE_SUFFIXES)}")
-
-
 def _draw(cell: "Structure", path: Path) -> None:
     from corecrown.structures.picture import draw_cell
 
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draw_cell(cell, title=cell.composition.reduced_formula).savefig(path, dpi=200)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}", "choose another place") from error
+    write_figure(draw_cell(cell, title=cell.composition.reduced_formula), path)
 
 
 def _strain(text: str | None) -> float | str | None:
@@ -251,18 +278,17 @@ def distortion(
     path: Annotated[
         Path, typer.Argument(metavar="PATH", help="A structure file, or the folder of a calculation that is done.")
     ],
-    figure: Annotated[
-        Path | None, typer.Option("--figure", help="Draw the structure down each axis (png, pdf or svg).")
-    ] = None,
+    figure: FigureFile = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
     """Measure octahedra and the directions of FA, in the axes a, b and c of the file."""
     from corecrown.postprocess.distortion import measure_distortion
     from corecrown.structures.files import find_structure
+    from corecrown.workflows.readers import read_output_structure
 
-    _check_picture(figure)
-    structure, where = find_structure(path, _read_output)
+    check_figure(figure)
+    structure, where = find_structure(path, read_output_structure)
     found = measure_distortion(structure)
     notes = [*found.notes]
     if found.tilts_deg is not None:
@@ -278,17 +304,6 @@ def distortion(
         print_json(found)
     else:
         _show_distortion(found, where)
-
-
-def _read_output(path: Path) -> "Structure":
-    """Read the structure of a calculation's output: Quantum ESPRESSO XML or vasprun.xml."""
-    if "vasprun" in path.name:
-        from corecrown.workflows.vasp.vasprun import read_run as read_vasprun
-
-        return read_vasprun(path).structure
-    from corecrown.workflows.espresso.outputs import read_run
-
-    return read_run(path).structure
 
 
 def _show_distortion(found: "Distortion", where: Path) -> None:

@@ -1,6 +1,7 @@
 """What every command shares: options, output as table or JSON, and errors as one line and a hint."""
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -13,9 +14,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document an
 
 
 class _State:
-    """What was said on the command line before errors are printed."""
+    """What was said on the command line before errors are printed, and whether JSON has been printed."""
 
     verbose = False
+    as_json = False
+    printed = False
+
+    def begin(self, arguments: Sequence[str]) -> None:
+        """Start afresh; an error in the options themselves is told as JSON too, so they are looked through first."""
+        self.verbose, self.printed = False, False
+        self.as_json = "--json" in arguments
 
 
 state = _State()
@@ -35,7 +43,18 @@ def print_json(document: Any) -> None:
     """Print one JSON document on stdout; pydantic models are dumped, numbers that are not numbers become null."""
     if hasattr(document, "model_dump"):
         document = document.model_dump(mode="json")
-    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    text = json.dumps(_finite(document), indent=2, allow_nan=False, ensure_ascii=False)
+    sys.stdout.write(text.encode("utf-8", "replace").decode("utf-8") + "\n")
+    state.printed = True
+
+
+def _finite(value: Any) -> Any:
+    """Return a document with null in place of every number that JSON cannot hold."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    return [_finite(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> None:
@@ -58,8 +77,10 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
 
 
 def fail(message: str, hint: str, exit_code: int) -> None:
-    """Print an error as one line and a hint on stderr, and leave."""
+    """Print an error as one line and a hint on stderr, as JSON on stdout too where that was asked for, and leave."""
     sys.stderr.write(f"corecrown: {message}\n")
     if hint:
         sys.stderr.write(f"  hint: {hint}\n")
+    if state.as_json and not state.printed:
+        print_json({"error": {"message": message, "hint": hint, "exit_code": exit_code}})
     raise SystemExit(exit_code)

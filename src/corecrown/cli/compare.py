@@ -1,21 +1,17 @@
 """``corecrown compare``: DFT beside STS."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from corecrown.cli.common import AsJson, Verbose, print_json
+from corecrown.cli.figures import FigureFile, check_figure, write_figure
 from corecrown.cli.sts_tables import print_parts
 from corecrown.cli.tables import print_comparison
 from corecrown.errors import InputError
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-__all__ = ["FIGURE_SUFFIXES", "check_figure", "compare", "write_figure"]
-
-FIGURE_SUFFIXES = ("pdf", "svg", "png")
+__all__ = ["compare"]
 
 
 def compare(
@@ -26,7 +22,7 @@ def compare(
     gap_uncertainty: Annotated[
         float | None, typer.Option(help="How far the protocol leaves a gap from its converged value, eV.")
     ] = None,
-    figure: Annotated[Path | None, typer.Option(help="Draw all energy scales (.pdf, .svg or .png).")] = None,
+    figure: FigureFile = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
@@ -54,20 +50,3 @@ def compare(
     print_parts(comparison)
     if figure is not None:
         typer.echo(f"written: {figure}")
-
-
-def check_figure(path: Path | None) -> None:
-    """Refuse a figure file of a suffix that is not known, before anything is computed."""
-    if path is not None and path.suffix.lstrip(".").lower() not in FIGURE_SUFFIXES:
-        raise InputError(f"--figure {path}: unknown suffix", f"known: {', '.join('.' + s for s in FIGURE_SUFFIXES)}")
-
-
-def write_figure(figure: "Figure", path: Path) -> None:
-    """Write a figure in the format of its suffix."""
-    from corecrown.postprocess.plots.style import figure_bytes
-
-    content = figure_bytes(figure, path.suffix.lstrip(".").lower())
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}", "check the folder") from error

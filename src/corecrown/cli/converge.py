@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from corecrown.cli.common import AsJson, Verbose, print_json, print_table
+from corecrown.cli.figures import FigureFile, check_figure, write_figure
 
 if TYPE_CHECKING:
     from corecrown.postprocess.convergence import ConvergenceResult, ConvergenceSeries
@@ -40,14 +41,14 @@ def converge(
     ] = None,
     stress: Annotated[bool, typer.Option("--stress/--no-stress", help="Whether to compute the pressure.")] = True,
     plan: Annotated[bool, typer.Option("--plan", help="Show the points and their cost, and run nothing.")] = False,
-    figure: Annotated[Path | None, typer.Option("--figure", help="Write a figure here (pdf, png or svg).")] = None,
+    figure: FigureFile = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
     """Measure how gap, pressure and forces converge; the same command again continues."""
     from corecrown.workflows.convergence import choose_cell, make_request, run_convergence
 
-    _check_figure(figure)
+    check_figure(figure)
     label, structure = choose_cell(cell)
     request = make_request(
         label,
@@ -71,7 +72,9 @@ def converge(
     with display:
         result = run_convergence(request, structure, place, on_start=display.start)
     if figure is not None:
-        _draw(result, figure)
+        from corecrown.postprocess.plots.convergence import plot_convergence
+
+        write_figure(plot_convergence(result), figure)
     if as_json:
         print_json(result)
     else:
@@ -146,22 +149,6 @@ def _require_finished(result: "ConvergenceResult") -> None:
             f"{first.cutoff_wfc_ry:g} Ry, {_times(first.kpoint_mesh)}: {first.failed}",
             f"{len(failed)} point(s) did not finish; the same command again continues",
         )
-
-
-def _check_figure(figure: Path | None) -> None:
-    """Refuse a figure that could not be written before hours are spent."""
-    from corecrown.errors import InputError
-
-    if figure is not None and figure.suffix not in {".pdf", ".png", ".svg"}:
-        raise InputError(f"--figure {figure}: format {figure.suffix!r} is not known", "use .pdf, .png or .svg")
-
-
-def _draw(result: "ConvergenceResult", figure: Path) -> None:
-    from corecrown.files import write_whole
-    from corecrown.postprocess.plots.convergence import plot_convergence
-    from corecrown.postprocess.plots.style import figure_bytes
-
-    write_whole(figure, figure_bytes(plot_convergence(result), figure.suffix[1:]))
 
 
 def _words(text: str) -> list[str]:

@@ -55,6 +55,7 @@ _register()
 
 def main() -> None:
     """Run the command line; every foreseen error leaves as one line and a hint, never as a traceback."""
+    state.begin(sys.argv[1:])
     try:
         app(standalone_mode=False)
     except typer.Exit as leave:
@@ -64,7 +65,10 @@ def main() -> None:
     except KeyboardInterrupt:
         fail("stopped by you; what was finished stays finished", "the same command again continues", 130)
     except UsageMistake as error:
-        fail(cast("Any", error).format_message(), "corecrown COMMAND --help shows what is allowed", 2)
+        message = cast("Any", error).format_message().replace("Value error, ", "")
+        if not message:  # no command was given: the help has been shown
+            raise SystemExit(2) from None
+        fail(message, "corecrown COMMAND --help shows what is allowed", 2)
     except CorecrownError as error:
         if state.verbose:
             raise

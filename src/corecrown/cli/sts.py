@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from corecrown.cli.common import AsJson, Verbose, print_json
-from corecrown.cli.compare import check_figure, compare, write_figure
+from corecrown.cli.compare import compare
+from corecrown.cli.figures import FigureFile, check_figure, write_figure
 from corecrown.cli.sts_tables import print_analysis, print_overlays
-from corecrown.errors import InputError
+from corecrown.errors import InputError, known_names
 
 if TYPE_CHECKING:
     from corecrown.postprocess.sts.analysis import StsAnalysis
@@ -40,7 +41,7 @@ def sts(
     files: Files = None,
     group: Group = None,
     save: Annotated[Path | None, typer.Option(help="Write the edges as an experiment file that compare reads.")] = None,
-    figure: Annotated[Path | None, typer.Option(help="Draw the analysis (.pdf, .svg or .png).")] = None,
+    figure: FigureFile = None,
     figures: Annotated[Path | None, typer.Option(help="Draw every figure into this folder (pdf and png).")] = None,
     study: Annotated[
         Path | None,
@@ -149,6 +150,16 @@ def _draw_all(analysis: "StsAnalysis", overlays: "list[Overlay]", study: "Study 
     return written
 
 
+_FLAGS = {
+    "bandwidth_v": "--bandwidth",
+    "window_v": "--window",
+    "normalisation": "--normalise",
+    "temperature_k": "--temperature",
+    "n_resamples": "--resamples",
+}
+"""Options that are called otherwise where they are analysed."""
+
+
 def _options(**values: Any) -> "StsOptions":
     from pydantic import ValidationError
 
@@ -156,14 +167,16 @@ def _options(**values: Any) -> "StsOptions":
     from corecrown.postprocess.sts.options import StsOptions
 
     if values["method"] not in EDGE_METHODS:
-        raise InputError(f"--method: {values['method']!r} is not known", f"methods: {', '.join(EDGE_METHODS)}")
+        raise InputError(
+            f"--method: {values['method']!r} is not known", known_names(values["method"], EDGE_METHODS, "methods")
+        )
     try:
         return StsOptions(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        raise InputError(
-            f"option {'.'.join(str(part) for part in first['loc'])}: {first['msg']}", "corecrown sts --help"
-        ) from error
+        field = str(first["loc"][0])
+        message = str(first["msg"]).removeprefix("Value error, ")
+        raise InputError(f"{_FLAGS.get(field, f'--{field}')}: {message}", "corecrown sts --help") from error
 
 
 def _read_groups(files: list[str] | None, group: list[str] | None, synthetic: Path | None) -> dict[str, "SweepSet"]:

@@ -19,48 +19,52 @@ def print_analysis(result: "StsResult") -> None:
     """Print edges, second sets, shifts, states in the gap, stability, and what to keep in mind."""
     print_table(
         "Edges of averaged spectra (V, gaps and width in eV)",
-        [
-            "group",
-            "n",
-            "VBM",
-            "CBM",
-            "gap",
-            "onset gap",
-            "by sweep (n)",
-            "width",
-            "traps",
-        ],
+        ["group", "n", "VBM", "CBM", "gap", "onset gap", "by sweep (n)", "width", "traps"],
         [_edge_row(name, group) for name, group in result.groups.items()],
         caption="±: standard error by resampling platelets; width: of a line, does not bound a shift between centres",
     )
     _print_pairs(result.groups)
-    if result.shifts:
-        print_table(
-            f"Shifts from {result.shifts[0].reference}",
-            ["group", "quantity", "shift (eV)", "interval (eV)", "beyond 2 standard errors"],
-            [
-                [
-                    shift.group,
-                    shift.quantity,
-                    _with_error(shift.value, shift.standard_error),
-                    _range(shift.low, shift.high),
-                    "-" if shift.exceeds_standard_error is None else "yes" if shift.exceeds_standard_error else "no",
-                ]
-                for shift in result.shifts
-            ],
-        )
-    if result.traps.changes:
-        low, high = result.traps.window_v
-        print_table(
-            f"States in the gap, {low:g} to {high:g} V, over the {result.traps.normalised_by}",
-            ["group", "change (%)", "interval (%)"],
-            [
-                [f"{c.group} against {c.reference}", _number(c.percent, "+.1f"), _range(c.low, c.high, "+.1f")]
-                for c in result.traps.changes
-            ],
-        )
+    _print_shifts(result)
+    _print_traps(result)
     for name, series in result.stability.items():
         _print_stability(name, series)
+    _print_remarks(result)
+
+
+def _print_shifts(result: "StsResult") -> None:
+    if not result.shifts:
+        return
+    beyond = {None: "-", True: "yes", False: "no"}
+    rows = [
+        [
+            shift.group,
+            shift.quantity,
+            _with_error(shift.value, shift.standard_error),
+            _range(shift.low, shift.high),
+            beyond[shift.exceeds_standard_error],
+        ]
+        for shift in result.shifts
+    ]
+    header = ["group", "quantity", "shift (eV)", "interval (eV)", "beyond 2 standard errors"]
+    print_table(f"Shifts from {result.shifts[0].reference}", header, rows)
+
+
+def _print_traps(result: "StsResult") -> None:
+    if not result.traps.changes:
+        return
+    low, high = result.traps.window_v
+    print_table(
+        f"States in the gap, {low:g} to {high:g} V, over the {result.traps.normalised_by}",
+        ["group", "change (%)", "interval (%)"],
+        [
+            [f"{c.group} against {c.reference}", _number(c.percent, "+.1f"), _range(c.low, c.high, "+.1f")]
+            for c in result.traps.changes
+        ],
+    )
+
+
+def _print_remarks(result: "StsResult") -> None:
+    """Print flags, files that were skipped, and why values have no intervals."""
     for change in result.traps.changes:
         if change.reason:
             typer.echo(f"  - {change.group} against {change.reference}: no interval: {change.reason}")
@@ -182,6 +186,8 @@ def print_parts(comparison: "Comparison") -> None:
         *((f"{split.cell}, split", split.notes) for split in comparison.splits),
         *((term.term, term.notes) for term in comparison.ledger),
     ]
+    if any(notes for _, notes in said):
+        typer.echo("Where numbers come from, and what is missing")
     for name, notes in said:
         for note in notes:
             typer.echo(f"  {name}: {note}")

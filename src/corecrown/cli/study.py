@@ -134,12 +134,12 @@ def rerun(
     verbose: Verbose = False,
 ) -> None:
     """Forget a result and what depends on it, then run."""
-    from corecrown.errors import InputError
+    from corecrown.errors import InputError, known_names
     from corecrown.postprocess.results import Step
     from corecrown.workflows.local import forget_step, stored_study
 
     if step not in list(Step):
-        raise InputError(f"step {step!r} is unknown", f"known: {', '.join(Step)}")
+        raise InputError(f"step {step!r} is unknown", known_names(step, Step))
     spec = stored_study(folder)
     forgotten = forget_step(folder, cell, Step(step))
     if not as_json:

@@ -66,15 +66,20 @@ def print_ensembles(ensembles: "Sequence[EnsembleResult]") -> None:
 
 def print_comparison(comparison: "Comparison") -> None:
     """Print the rows, the ledger and the flags of a comparison."""
+    from corecrown.postprocess.report_text import reference_cell
+
+    reference = reference_cell(comparison)
     rows = [
         (
             row.cell,
             row.place or "",
             _number(row.gap_ev),
-            _number(row.shift_ev, row.shift_uncertainty_ev, sign=True),
+            "reference" if row.cell == reference else _number(row.shift_ev, row.shift_uncertainty_ev, sign=True),
             _number(row.sts_gap_ev, digits=2),
-            _number(row.sts_shift_ev, row.sts_shift_uncertainty_ev, sign=True, digits=2),
-            _number(row.difference_ev, sign=True),
+            "reference"
+            if row.cell == reference
+            else _number(row.sts_shift_ev, row.sts_shift_uncertainty_ev, sign=True, digits=2),
+            "" if row.cell == reference else _number(row.difference_ev, sign=True),
             row.level or "",
         )
         for row in comparison.rows
@@ -87,6 +92,8 @@ def print_comparison(comparison: "Comparison") -> None:
             for row in comparison.ledger
         ]
         print_table("From the bulk gap to the STS gap", ("term", "sign", "value / eV", "range / eV", "source"), ledger)
+    if comparison.flags or comparison.notes:
+        typer.echo("To keep in mind")
     for flag in (*comparison.flags, *comparison.notes):
         typer.echo(f"  ! {flag}")
 
