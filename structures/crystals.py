@@ -37,6 +37,7 @@ __all__ = [
     "pbnm_to_pnma",
     "pnma_to_pbnm",
     "read_cif",
+    "text_of",
     "to_pbnm",
 ]
 
@@ -94,6 +95,23 @@ def _load(crystal: Crystal) -> Structure:
     return structure
 
 
+def text_of(path: Path) -> str:
+    """Return the text of a file of atoms.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read or is empty.
+    """
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}", "check the path") from error
+    if not text.strip():
+        raise InputError(f"{path}: is empty", "write the file again")
+    return text
+
+
 def read_cif(path: Path) -> Structure:
     """Read the one structure of a CIF, all atoms of the cell, in the setting of the file.
 
@@ -102,12 +120,7 @@ def read_cif(path: Path) -> Structure:
     InputError
         If the file is missing, empty, damaged, disordered, or holds more than one structure.
     """
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}", "check the path") from error
-    if not text.strip():
-        raise InputError(f"{path}: is empty", "write the file again")
+    text = text_of(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -16,7 +16,7 @@ from pymatgen.io.vasp import Poscar
 from pymatgen.io.vasp.inputs import BadPoscarWarning
 
 from corecrown.errors import InputError
-from corecrown.structures.crystals import read_cif
+from corecrown.structures.crystals import read_cif, text_of
 from corecrown.structures.groups import label_groups
 
 __all__ = [
@@ -81,12 +81,7 @@ def read_structure(path: Path | str) -> Structure:
         )
     if kind == ".cif":
         return label_groups(read_cif(path))
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}", "check the path") from error
-    if not text.strip():
-        raise InputError(f"{path}: is empty", "write the file again")
+    text = text_of(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
