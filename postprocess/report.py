@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from corecrown.errors import CorecrownError, InputError
 from corecrown.files import write_whole
-from corecrown.postprocess.cells import describe_level
 from corecrown.postprocess.plots import (
     CellPanel,
     cell_title,
@@ -29,10 +28,12 @@ from corecrown.postprocess.report_excitation import (
     SHARES_CAPTION,
     density_figures,
     excitation_statements,
+    excitation_table,
     partition_table,
+    relaxed_table,
     shares_figure,
 )
-from corecrown.postprocess.report_masses import mass_figures, trend_tables
+from corecrown.postprocess.report_masses import mass_figures, masses_table, trend_tables
 from corecrown.postprocess.report_page import facts_of, inline_svg, render_page, script_json
 from corecrown.postprocess.report_paper import paper_table, programs_text
 from corecrown.postprocess.report_sts import (
@@ -47,15 +48,13 @@ from corecrown.postprocess.report_tables import (
     character_table,
     comparison_table,
     distortion_table,
-    excitation_table,
     lattice_table,
     ledger_table,
     levels_table,
-    masses_table,
     provenance_tables,
     split_table,
 )
-from corecrown.postprocess.report_text import Table, reference_cell
+from corecrown.postprocess.report_text import Table, common_level, reference_cell
 from corecrown.postprocess.results import CellResult, StudyResult
 from corecrown.postprocess.scene import MOST_ATOMS, build_scene
 from corecrown.postprocess.sts.storage import read_analysis
@@ -166,7 +165,7 @@ class _Writer:
             _Section(
                 "excitation",
                 "Excitations",
-                _present([excitation_table(self.cells), partition_table(self.cells)]),
+                _present([excitation_table(self.cells), relaxed_table(self.cells), partition_table(self.cells)]),
                 self._excitation_figures(),
                 text=excitation_statements(self.cells),
             ),
@@ -259,7 +258,7 @@ class _Writer:
         panels = [panel for panel in panels if panel.bands is not None or panel.dos is not None]
         bands = any(panel.bands is not None for panel in panels)
         dos = any(panel.dos is not None for panel in panels)
-        note = _common_level(self.cells) or ""
+        note = common_level(self.cells) or ""
         level = _level_sentence(self.cells)
         of_bands = "Band structures of the cells, energies from the valence edge; dots mark the edges."
         of_dos = (
@@ -350,13 +349,8 @@ def _same(figure: Figure) -> Figure:
     return figure
 
 
-def _common_level(cells: Sequence[CellResult]) -> str | None:
-    names = {describe_level(cell.settings) for cell in cells if cell.settings is not None}
-    return names.pop() if len(names) == 1 else None
-
-
 def _level_sentence(cells: Sequence[CellResult]) -> str:
-    level = _common_level(cells)
+    level = common_level(cells)
     return f" {level}." if level else " Levels of theory differ between cells; see the tables."
 
 

@@ -9,7 +9,8 @@ from pymatgen.core import Structure
 from corecrown.postprocess.excitation_cubes import read_density
 from corecrown.postprocess.plots.cells import cell_title
 from corecrown.postprocess.plots.excitation import plot_density_change, plot_frozen_orbitals, plot_shares
-from corecrown.postprocess.report_text import NOTHING, Table, number_text
+from corecrown.postprocess.plots.isosurfaces import plot_change_surfaces, plot_orbital_surfaces
+from corecrown.postprocess.report_text import NOTHING, Table, notes_of, number_text, shares_text, unique
 from corecrown.postprocess.results import CellResult, ChargePartition, Excitation
 
 __all__ = [
@@ -18,7 +19,9 @@ __all__ = [
     "SHARES_CAPTION",
     "density_figures",
     "excitation_statements",
+    "excitation_table",
     "partition_table",
+    "relaxed_table",
     "shares_figure",
 ]
 
@@ -38,8 +41,39 @@ SHARES_CAPTION = (
 CAPTIONS = {
     "density-change": "Density of the excited state less that of the ground state: cuts through the strongest gain, "
     "above, and its sum along each axis, below. Red gains, blue loses; points are atoms, FA in one colour.",
+    "density-surfaces": "Surfaces of equal Δρ: yellow gains, cyan loses, at one level that encloses half of ∫|Δρ|; "
+    "flat where the cell cuts them. Octahedra and molecules are drawn whole, beyond the cell where they reach.",
     "orbitals": "|ψ|² of the emptied and the filled orbital of the ground state, summed along each axis.",
+    "orbital-surfaces": "|ψ|² of the emptied (cyan) and the filled orbital (yellow) of the ground state as surfaces, "
+    "each enclosing half of its electron.",
 }
+
+
+def excitation_table(cells: Sequence[CellResult]) -> Table | None:
+    """Return excitations and where their charge sits."""
+    rows = []
+    notes: list[str] = []
+    for cell in cells:
+        for found in cell.excitation:
+            kept = "yes" if found.occupations_kept else "no"
+            moved = [shares_text(groups) for groups in (found.electron_by_group, found.hole_by_group)]
+            changed = [shares_text(groups) for groups in (found.gained_by_group, found.lost_by_group)]
+            energies = (number_text(found.energy_ev), number_text(found.ks_gap_ev))
+            rows.append((cell.label, found.kind, *energies, kept, *moved, *changed, number_text(found.moved_e, 2)))
+            notes += notes_of(cell.label, found)
+            if found.scheme:
+                notes.append(f"space shared out by {found.scheme}")
+    if not rows:
+        return None
+    return Table(
+        "Delta-SCF excitations at Γ with two spins, functional and cutoff as in the settings below, energies in eV. "
+        "Kept: whether the occupations stayed as set. Electron and hole: frozen orbitals, each sums to 1. "
+        "Gained and lost: difference of the relaxed densities, in electrons.",
+        ("Cell", "Kind", "Energy", "Kohn-Sham gap", "Kept", "Electron", "Hole", "Gained", "Lost", "Moved"),
+        rows,
+        unique(notes),
+        frozenset({1, 5, 6, 7, 8}),
+    )
 
 
 def partition_table(cells: Sequence[CellResult]) -> Table | None:
@@ -66,6 +100,35 @@ def partition_table(cells: Sequence[CellResult]) -> Table | None:
         ("Cell", "Kind", "Scheme", *groups),
         rows,
         wordy=frozenset({1, 2}),
+    )
+
+
+def relaxed_table(cells: Sequence[CellResult]) -> Table | None:
+    """Return what becomes of excited states at geometries of their own, a row a state."""
+    rows = []
+    for cell in cells:
+        for found in cell.excitation:
+            if found.relaxed_energy_ev is None:
+                continue
+            energies = (found.energy_ev, found.relaxed_energy_ev, found.emission_ev, found.stokes_shift_ev)
+            bonds = "; ".join(
+                f"{pair} {change['before']:.3f} → {change['after']:.3f} "
+                f"(+{change['longest_gain']:.3f}, −{change['longest_loss']:.3f})"
+                for pair, change in found.bond_changes.items()
+            )
+            moved = number_text(found.relaxation_angstrom)
+            rows.append(
+                (cell.label, found.kind, *(number_text(energy) for energy in energies), moved, bonds or NOTHING)
+            )
+    if not rows:
+        return None
+    return Table(
+        "Excited states relaxed at fixed lattice, energies in eV, lengths in Å. Relaxed: excited state at its own "
+        "geometry less ground state at its own. Emission: both at the excited state's. Bonds: mean before and after, "
+        "and the most that a single one grows and shrinks.",
+        ("Cell", "Kind", "Absorption", "Relaxed", "Emission", "Stokes shift", "Moved at most", "Bonds"),
+        rows,
+        wordy=frozenset({1, 7}),
     )
 
 
@@ -121,12 +184,14 @@ def density_figures(cell: CellResult, folder: Path) -> dict[str, Figure]:
     if changed is not None:
         density = read_density(folder / changed)
         figures["density-change"] = plot_density_change(density, _labelled(density.structure, cell), title)
+        figures["density-surfaces"] = plot_change_surfaces(density, density.structure, title)
     names = (found.orbitals or "").split(">")
     cubes = {name: file for name in names if (file := _file(cell, f"orbital_{name}")) is not None}
     orbitals = {name: read_density(folder / file) for name, file in cubes.items()}
     if orbitals:
         some = next(iter(orbitals.values())).structure
         figures["orbitals"] = plot_frozen_orbitals(orbitals, _labelled(some, cell), title)
+        figures["orbital-surfaces"] = plot_orbital_surfaces(orbitals, some, title)
     return figures
 
 

@@ -6,13 +6,14 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
+from corecrown.postprocess.cells import describe_level
 from corecrown.postprocess.mass_fit import Carrier
 from corecrown.postprocess.mass_plots import plot_inplane_masses, plot_masses
 from corecrown.postprocess.mass_table import Source, arrow, mass_of, mass_table
-from corecrown.postprocess.report_text import NOTHING, Table, number_text
-from corecrown.postprocess.results import CellResult
+from corecrown.postprocess.report_text import NOTHING, Table, common_level, notes_of, number_text
+from corecrown.postprocess.results import CellResult, Masses, MassTensor
 
-__all__ = ["MassFigure", "mass_figures", "refusals", "trend_tables"]
+__all__ = ["MassFigure", "mass_figures", "masses_table", "refusals", "trend_tables"]
 
 
 _MEANINGS: dict[Source, str] = {
@@ -46,6 +47,44 @@ def trend_tables(cells: Sequence[CellResult]) -> list[Table]:
             if table is not None:
                 tables.append(table)
     return tables
+
+
+def masses_table(cells: Sequence[CellResult], *, spin_orbit: bool) -> Table | None:
+    """Return effective masses of both carriers, where they were computed."""
+    rows = []
+    notes: list[str] = []
+    for cell in cells:
+        masses: Masses | None = cell.masses_spin_orbit if spin_orbit else cell.masses
+        if masses is None:
+            continue
+        notes += notes_of(cell.label, masses)
+        for carrier in ("electron", "hole"):
+            mass: MassTensor | None = getattr(masses, carrier)
+            if mass is None:
+                rows.append((cell.label, carrier, *[NOTHING] * 7))
+                continue
+            rows.append(
+                (
+                    cell.label,
+                    carrier,
+                    *(number_text(getattr(mass, f"path_gamma_{axis}")) for axis in "xyz"),
+                    *(number_text(getattr(mass, f"gamma_{axis}")) for axis in "xyz"),
+                    "yes" if mass.converged else "no",
+                )
+            )
+            notes += notes_of(f"{cell.label}, {carrier}", mass)
+    if not rows:
+        return None
+    level = _spin_orbit_level(cells) if spin_orbit else common_level(cells)
+    fallback = "spin-orbit" if spin_orbit else "no spin-orbit"
+    return Table(
+        f"Effective masses in electron masses, {level or fallback}: "
+        "parabolas along the path from Γ, and 1/(M⁻¹)ᵢᵢ of the tensor. Hole masses are positive.",
+        ("Cell", "Carrier", "Γ-X path", "Γ-Y path", "Γ-Z path", "x", "y", "z", "Converged"),
+        rows,
+        notes,
+        frozenset({1, 8}),
+    )
 
 
 def refusals(cells: Sequence[CellResult]) -> list[str]:
@@ -95,6 +134,16 @@ def mass_figures(cells: Sequence[CellResult]) -> list[MassFigure]:
                     )
                 )
     return figures
+
+
+def _spin_orbit_level(cells: Sequence[CellResult]) -> str | None:
+    names = {
+        describe_level(level)
+        for cell in cells
+        for level in cell.levels
+        if level.spin_orbit and cell.masses_spin_orbit is not None
+    }
+    return names.pop() if len(names) == 1 else None
 
 
 def _trend_table(cells: Sequence[CellResult], source: Source, meaning: str, *, coupled: bool) -> Table | None:

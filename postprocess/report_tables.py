@@ -8,6 +8,7 @@ from corecrown.postprocess.cells import describe_level
 from corecrown.postprocess.report_text import (
     NOTHING,
     Table,
+    common_level,
     notes_of,
     number_text,
     range_text,
@@ -20,8 +21,6 @@ from corecrown.postprocess.results import (
     CellResult,
     Comparison,
     Level,
-    Masses,
-    MassTensor,
     RunSettings,
     Step,
     StudyResult,
@@ -31,11 +30,9 @@ __all__ = [
     "character_table",
     "comparison_table",
     "distortion_table",
-    "excitation_table",
     "lattice_table",
     "ledger_table",
     "levels_table",
-    "masses_table",
     "provenance_tables",
     "split_table",
 ]
@@ -145,8 +142,10 @@ def levels_table(cells: Sequence[CellResult]) -> Table | None:
     if not levels:
         return None
     base = gaps.get(cells[0].label, {})
-    rows = [(cell.label, *(_gap_and_shift(gaps.get(cell.label, {}).get(name), base.get(name)) for name in levels))
-            for cell in cells]  # fmt: skip
+    rows = [
+        (cell.label, *(_gap_and_shift(gaps.get(cell.label, {}).get(name), base.get(name)) for name in levels))
+        for cell in cells
+    ]
     notes = [note for cell in cells for level in cell.levels for note in notes_of(cell.label, level)]
     return Table(
         f"Gap at every level of theory, in eV; in brackets its shift from {cells[0].label} at the same level.",
@@ -206,7 +205,7 @@ def character_table(cells: Sequence[CellResult]) -> Table | None:
         notes += notes_of(cell.label, cell.pdos) + notes_of(cell.label, character)
     if not rows:
         return None
-    level = _common_level(cells)
+    level = common_level(cells)
     return Table(
         f"Character of the edge states{f' ({level})' if level else ''}: projections on atomic orbitals at the edge's "
         "k-point. They sum to 1 less what the projection misses.",
@@ -252,73 +251,6 @@ def distortion_table(cells: Sequence[CellResult]) -> Table | None:
     )
 
 
-def masses_table(cells: Sequence[CellResult], *, spin_orbit: bool) -> Table | None:
-    """Return effective masses of both carriers, where they were computed."""
-    rows = []
-    notes: list[str] = []
-    for cell in cells:
-        masses: Masses | None = cell.masses_spin_orbit if spin_orbit else cell.masses
-        if masses is None:
-            continue
-        notes += notes_of(cell.label, masses)
-        for carrier in ("electron", "hole"):
-            mass: MassTensor | None = getattr(masses, carrier)
-            if mass is None:
-                rows.append((cell.label, carrier, *[NOTHING] * 7))
-                continue
-            rows.append(
-                (
-                    cell.label,
-                    carrier,
-                    *(number_text(getattr(mass, f"path_gamma_{axis}")) for axis in "xyz"),
-                    *(number_text(getattr(mass, f"gamma_{axis}")) for axis in "xyz"),
-                    "yes" if mass.converged else "no",
-                )
-            )
-            notes += notes_of(f"{cell.label}, {carrier}", mass)
-    if not rows:
-        return None
-    level = _spin_orbit_level(cells) if spin_orbit else _common_level(cells)
-    fallback = "spin-orbit" if spin_orbit else "no spin-orbit"
-    return Table(
-        f"Effective masses in electron masses, {level or fallback}: "
-        "parabolas along the path from Γ, and 1/(M⁻¹)ᵢᵢ of the tensor. Hole masses are positive.",
-        ("Cell", "Carrier", "Γ-X path", "Γ-Y path", "Γ-Z path", "x", "y", "z", "Converged"),
-        rows,
-        notes,
-        frozenset({1, 8}),
-    )
-
-
-def excitation_table(cells: Sequence[CellResult]) -> Table | None:
-    """Return excitations and where their charge sits."""
-    rows = []
-    notes: list[str] = []
-    for cell in cells:
-        for found in cell.excitation:
-            kept = "yes" if found.occupations_kept else "no"
-            moved = [shares_text(groups) for groups in (found.electron_by_group, found.hole_by_group)]
-            changed = [shares_text(groups) for groups in (found.gained_by_group, found.lost_by_group)]
-            rows.append(
-                (cell.label, found.kind, number_text(found.energy_ev), number_text(found.ks_gap_ev), kept, *moved,
-                 *changed,                 number_text(found.moved_e, 2))
-            )  # fmt: skip
-            notes += notes_of(cell.label, found)
-            if found.scheme:
-                notes.append(f"space shared out by {found.scheme}")
-    if not rows:
-        return None
-    return Table(
-        "Delta-SCF excitations at Γ with two spins, functional and cutoff as in the settings below, energies in eV. "
-        "Kept: whether the occupations stayed as set. Electron and hole: frozen orbitals, each sums to 1. "
-        "Gained and lost: difference of the relaxed densities, in electrons.",
-        ("Cell", "Kind", "Energy", "Kohn-Sham gap", "Kept", "Electron", "Hole", "Gained", "Lost", "Moved"),
-        rows,
-        unique(notes),
-        frozenset({1, 5, 6, 7, 8}),
-    )
-
-
 def provenance_tables(result: StudyResult) -> list[Table]:
     """Return settings, pseudopotentials and costs."""
     settings = [(cell.label, cell.settings) for cell in result.cells if cell.settings is not None]
@@ -361,8 +293,8 @@ def _settings_row(one: RunSettings) -> tuple[str, ...]:
         cutoff = f"{one.encut_ev:g} eV"
     density = NOTHING if one.cutoff_rho_ry is None else f"{one.cutoff_rho_ry:g} Ry"
     mesh = NOTHING if one.kpoint_mesh is None else "×".join(str(n) for n in one.kpoint_mesh)
-    return (one.functional, "yes" if one.spin_orbit else "no", cutoff, density, mesh,
-            ", ".join(str(n) for n in one.kpoint_shift))  # fmt: skip
+    shift = ", ".join(str(n) for n in one.kpoint_shift)
+    return (one.functional, "yes" if one.spin_orbit else "no", cutoff, density, mesh, shift)
 
 
 def _cost(cell: CellResult, step: str) -> str:
@@ -378,21 +310,6 @@ def _cost(cell: CellResult, step: str) -> str:
 
 def _level_name(level: Level) -> str:
     return f"{describe_level(level)}, gap from {level.source}"
-
-
-def _common_level(cells: Sequence[CellResult]) -> str | None:
-    names = {describe_level(cell.settings) for cell in cells if cell.settings is not None}
-    return names.pop() if len(names) == 1 else None
-
-
-def _spin_orbit_level(cells: Sequence[CellResult]) -> str | None:
-    names = {
-        describe_level(level)
-        for cell in cells
-        for level in cell.levels
-        if level.spin_orbit and cell.masses_spin_orbit is not None
-    }
-    return names.pop() if len(names) == 1 else None
 
 
 def _gap_and_shift(gap: float | None, base: float | None) -> str:

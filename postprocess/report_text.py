@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from corecrown.postprocess.results import Comparison, Result
+from corecrown.postprocess.cells import describe_level
+from corecrown.postprocess.results import CellResult, Comparison, Result
 
 __all__ = [
     "NOTHING",
     "Table",
+    "common_level",
     "notes_of",
     "number_text",
     "range_text",
@@ -81,3 +83,9 @@ def reference_cell(comparison: Comparison | None) -> str | None:
     """Return the label of the cell that shifts are counted from: the first one whose shift is zero."""
     rows = comparison.rows if comparison is not None else []
     return next((row.cell for row in rows if row.shift_ev == 0), None)
+
+
+def common_level(cells: Sequence[CellResult]) -> str | None:
+    """Return the level of theory of all cells that have settings, or ``None`` where they differ."""
+    names = {describe_level(cell.settings) for cell in cells if cell.settings is not None}
+    return names.pop() if len(names) == 1 else None

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from corecrown.errors import InputError
 from corecrown.postprocess import read_study
 from corecrown.postprocess.report import make_report, write_report
-from corecrown.postprocess.report_tables import comparison_table, lattice_table, levels_table, masses_table
+from corecrown.postprocess.report_masses import masses_table
+from corecrown.postprocess.report_tables import comparison_table, lattice_table, levels_table
 from corecrown.postprocess.report_text import number_text, reference_cell, shift_text
 from corecrown.postprocess.results import (
     BandEdges,
