@@ -58,14 +58,14 @@ for name, group in analysis.result.groups.items():
 # platelet; the ledger of `corecrown compare` takes it apart.
 
 # %%
-from corecrown.postprocess.sts.overlay import Junction, fit_overlay, overlay_dos
+from corecrown.postprocess.sts.beside import cell_dos
+from corecrown.postprocess.sts.overlay import Junction, fit_overlay
 
 study = read_reference(reference_names()[0])
 core = analysis.spectra["core-centre"]
 edges = analysis.result.groups["core-centre"]
 junction = Junction(temperature_k=292, distance_nm=0.6, bandwidth_v=0.05)
-cell = study["fa000"]
-dos = overlay_dos(study.dos("fa000"), gap_ev=cell.edges.gap_ev, vbm_ev=cell.edges.vbm_ev)
+dos = cell_dos(study, "fa000")
 fit = fit_overlay(core.bias_v, core.mean_didv, dos, junction, (edges.vbm_v.value, edges.cbm_v.value))
 print(f"shift {fit.shift_ev:+.3f} eV, scissor {fit.scissor_ev:+.3f} ± {fit.scissor_error_ev or 0:.3f} eV, R² {fit.r_squared:.2f}")
 

@@ -1,6 +1,6 @@
 """Figures of the STS analysis, at their final size; each takes results and returns the figure, and writes nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,15 +8,18 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from corecrown.errors import InputError
+from corecrown.postprocess.plots.pdos import stack_place
 from corecrown.postprocess.plots.style import (
     COLUMN_MM,
     CONDUCTION,
     GREY,
+    LINE_COLOURS,
     PAGE_MM,
     VALENCE,
     figure_and_axes,
     new_figure,
     paper_style,
+    species_colour,
 )
 from corecrown.postprocess.sts.alignment import ScaleRow
 from corecrown.postprocess.sts.analysis import StsAnalysis
@@ -37,7 +40,6 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-GROUP_COLOURS = ("#1f4e79", "#c0501f", "#2a8c68", "#8b4aa8", "#a17c00", "#d1495b")
 SYNTHETIC = "synthetic"
 
 
@@ -46,7 +48,7 @@ def spectra_figure(analysis: StsAnalysis, ax: Axes | None = None) -> Figure:
     with paper_style():
         figure, ax = figure_and_axes(ax, COLUMN_MM, 40 + 25 * len(analysis.spectra))
         for index, (name, spectrum) in enumerate(analysis.spectra.items()):
-            colour, size = GROUP_COLOURS[index % len(GROUP_COLOURS)], _tallest(spectrum)
+            colour, size = LINE_COLOURS[index % len(LINE_COLOURS)], _tallest(spectrum)
             base = -1.15 * index
             if spectrum.low_didv is not None and spectrum.high_didv is not None:
                 ax.fill_between(
@@ -83,7 +85,7 @@ def histogram_figure(analysis: StsAnalysis, axes: tuple[Axes, Axes] | None = Non
         else:
             figure, panels = axes[0].figure, axes
         for index, (name, spectrum) in enumerate(analysis.spectra.items()):
-            colour = GROUP_COLOURS[index % len(GROUP_COLOURS)]
+            colour = LINE_COLOURS[index % len(LINE_COLOURS)]
             by_sweep = analysis.result.groups[name].by_sweep
             for panel, quantity in zip(panels, ("vbm_v", "cbm_v"), strict=True):
                 spread = getattr(by_sweep, quantity) if by_sweep else None
@@ -115,7 +117,7 @@ def trap_figure(analysis: StsAnalysis, ax: Axes | None = None) -> Figure:
             text = name
             if change is not None and change.percent is not None:
                 text += f" ({change.percent:+.0f} %)"
-            colour = GROUP_COLOURS[index % len(GROUP_COLOURS)]
+            colour = LINE_COLOURS[index % len(LINE_COLOURS)]
             ax.plot(spectrum.bias_v[inside], normalised[inside], color=colour, label=text)
         ax.axvspan(low, high, color=GREY, alpha=0.08, linewidth=0)
         ax.set_ylim(-0.15 * top, 2.4 * top if top > 0 else 1)
@@ -167,7 +169,7 @@ def stability_figure(points: dict[str, list[StabilityPoint]], synthetic: bool = 
         figure = new_figure(COLUMN_MM, 80)
         upper, lower = figure.subplots(2, 1, sharex=True)
         for index, (name, series) in enumerate(points.items()):
-            colour = GROUP_COLOURS[index % len(GROUP_COLOURS)]
+            colour = LINE_COLOURS[index % len(LINE_COLOURS)]
             for panel, field in ((upper, "gap_ev"), (lower, "relative_dos")):
                 known = [(p.sweep, getattr(p, field)) for p in series if getattr(p, field) is not None]
                 if known:
@@ -214,28 +216,32 @@ def alignment_figure(rows: Sequence[ScaleRow], ax: Axes | None = None) -> Figure
 def overlay_figure(
     spectrum: GroupSpectra, dos: OverlayDos, junction: Junction, fit: OverlayFit, ax: Axes | None = None
 ) -> Figure:
-    """Draw a computed density of states, moved and broadened as fitted, over the measured dI/dV."""
+    """Draw a computed density of states, moved and broadened as fitted, over the measured dI/dV.
+
+    The range that was fitted is shaded: beyond it nothing holds the computed curve to the measured one, and it may
+    leave the axes. C, N and H together are FA.
+    """
     with paper_style():
         figure, ax = figure_and_axes(ax, COLUMN_MM, 65)
         size = _tallest(spectrum)
-        ax.plot(spectrum.bias_v, spectrum.mean_didv / size, color="black", label="STS")
+        origin = SYNTHETIC if spectrum.synthetic else "STS"
+        ax.plot(spectrum.bias_v, spectrum.mean_didv / size, color="black", label=origin)
         total = fitted_didv(spectrum.bias_v, dos, junction, fit) / size
-        ax.plot(spectrum.bias_v, total, color=CONDUCTION, label="DFT")
-        for index, name in enumerate(dos.parts):
-            part = fitted_didv(spectrum.bias_v, dos, junction, fit, name) / size
-            colour = GROUP_COLOURS[(index + 2) % len(GROUP_COLOURS)]
-            ax.plot(spectrum.bias_v, part, color=colour, linewidth=0.6, label=name)
+        ax.plot(spectrum.bias_v, total, color=GREY, linewidth=1.4, label="DFT")
+        for name, members in _species(dos.parts).items():
+            part = sum(fitted_didv(spectrum.bias_v, dos, junction, fit, member) for member in members) / size
+            ax.plot(spectrum.bias_v, part, color=species_colour(name), label=name)
+        if fit.range_v is not None:
+            ax.axvspan(*fit.range_v, color=GREY, alpha=0.08, linewidth=0, label="fitted")
         ax.set_ylim(0, 1.15)
         ax.set_xlabel("Sample bias (V)")
         ax.set_ylabel("dI/dV (normalised)")
         error = "" if fit.scissor_error_ev is None else f" ± {fit.scissor_error_ev:.3f}"
-        origin = SYNTHETIC if spectrum.synthetic else "STS"
         ax.set_title(
             f"valence edge {_volts(fit.shift_ev)} eV, scissor {_volts(fit.scissor_ev)}{error} eV",
             fontsize=8,
             loc="left",
         )
-        ax.lines[0].set_label(origin)
         _legend(ax, loc="upper center", ncols=2)
         return figure
 
@@ -255,7 +261,7 @@ def sts_figure(analysis: StsAnalysis) -> Figure:
             for index, (name, series) in enumerate(result.stability.items()):
                 known = [(p.sweep, p.gap_ev) for p in series if p.gap_ev is not None]
                 if known:
-                    colour = GROUP_COLOURS[index % len(GROUP_COLOURS)]
+                    colour = LINE_COLOURS[index % len(LINE_COLOURS)]
                     last.plot(*zip(*known, strict=True), marker="o", color=colour, label=name)
             last.set_xlabel("Sweep")
             last.set_ylabel("Gap (eV)")
@@ -276,6 +282,14 @@ def _histogram(ax: Axes, values: Array, spread: Spread | None, colour: str, name
             area * np.exp(-0.5 * ((x - fit.centre) / fit.sigma) ** 2) / (fit.sigma * np.sqrt(2 * np.pi)),
             color=colour,
         )
+
+
+def _species(parts: Mapping[str, Array]) -> dict[str, list[str]]:
+    """Return which parts each species has: FA those of C, N and H where all three are there, in the order of stacks."""
+    ion = [name for name in ("C", "N", "H") if name in parts]
+    together = {"FA": ion} if len(ion) == 3 else {}
+    apart = {name: [name] for name in parts if not (together and name in ion)}
+    return dict(sorted({**apart, **together}.items(), key=lambda item: stack_place(f"{item[0]}-s")))
 
 
 def _volts(value: float) -> str:

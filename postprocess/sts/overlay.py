@@ -80,6 +80,7 @@ class OverlayFit(BaseModel):
     scissor_error_ev: float | None = None
     heights: tuple[float, float] = Field(description="of valence and conduction states, unit of dI/dV over simulated")
     r_squared: float
+    range_v: tuple[float, float] | None = Field(None, description="bias range that was fitted, V")
     notes: list[str] = Field(default_factory=list)
 
 
@@ -250,6 +251,7 @@ def fit_overlay(
         scissor_error_ev=errors[1],
         heights=(float(heights[0]), float(heights[1])),
         r_squared=1 - float(((measured - fitted) ** 2).sum()) / total if total > 0 else 0.0,
+        range_v=(float(bias[0]), float(bias[-1])),
         notes=notes,
     )
 
