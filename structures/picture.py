@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Polygon
 from numpy.typing import NDArray
 from pymatgen.core import Structure
@@ -13,9 +14,14 @@ from scipy.spatial import ConvexHull, QhullError
 
 from corecrown.structures.formamidinium import SYMBOLS, find_formamidinium, unwrap
 
-__all__ = ["COLOURS", "draw_cell", "draw_view"]
+__all__ = ["COLOURS", "PAGE_INCHES", "draw_cell", "draw_view"]
 
 FloatArray = NDArray[np.float64]
+
+PAGE_INCHES = 6.7
+"""Width of a page of a journal, 170 mm."""
+
+TEXT_POINTS, TITLE_POINTS = 8, 9
 
 COLOURS = {
     "Cs": "#2f9e6e",
@@ -35,8 +41,8 @@ _ATOM_LEVEL = 1000.0
 """Drawing order of atoms: above octahedra, whatever their depth (Å)."""
 
 
-def draw_cell(structure: Structure, title: str = "", width: float = 11.0) -> Figure:
-    """Draw a cell down its a, b and c axes.
+def draw_cell(structure: Structure, title: str = "", width: float = PAGE_INCHES) -> Figure:
+    """Draw a cell down its a, b and c axes, its elements named below.
 
     Parameters
     ----------
@@ -45,7 +51,7 @@ def draw_cell(structure: Structure, title: str = "", width: float = 11.0) -> Fig
     title
         Above the picture.
     width
-        Inches.
+        Inches; letters stay 8 and 9 pt.
 
     Returns
     -------
@@ -55,13 +61,14 @@ def draw_cell(structure: Structure, title: str = "", width: float = 11.0) -> Fig
     lengths = np.array(structure.lattice.abc)
     views = [(1, 2, 0), (0, 2, 1), (0, 1, 2)]
     ratios = [float(lengths[across] + 2.5) for across, _, _ in views]
-    height = width * max(float(lengths[up] + 2.5) for _, up, _ in views) / sum(ratios) + 0.7
+    height = width * max(float(lengths[up] + 2.5) for _, up, _ in views) / sum(ratios) + 0.55
     figure = Figure(figsize=(width, min(height, 14.0)), layout="constrained")
     panels = figure.subplots(1, 3, gridspec_kw={"width_ratios": ratios})
     for panel, (across, up, down) in zip(panels, views, strict=True):
         draw_view(structure, down, panel, across=across, up=up)
     if title:
-        figure.suptitle(title, fontsize=12)
+        figure.suptitle(title, fontsize=TITLE_POINTS)
+    _name_elements(figure, structure)
     return figure
 
 
@@ -87,7 +94,7 @@ def draw_view(structure: Structure, down: int, ax: Axes, *, across: int, up: int
         level = float(atoms.mean(axis=0) @ towards)
         if len(symbols) == len(SYMBOLS):
             lines = [(atoms[i] @ flat, atoms[j] @ flat) for i, j in _ION_BONDS]
-            ax.add_collection(LineCollection(lines, colors="#202020", linewidths=2.2, zorder=_ATOM_LEVEL + level))
+            ax.add_collection(LineCollection(lines, colors="#202020", linewidths=1.4, zorder=_ATOM_LEVEL + level))
         for symbol, position in zip(symbols, atoms, strict=True):
             _draw_atom(ax, symbol, position @ flat, level + 0.01)
         if symbols == ("Pb",):
@@ -97,10 +104,23 @@ def draw_view(structure: Structure, down: int, ax: Axes, *, across: int, up: int
     ax.plot(box[:, 0], box[:, 1], color="#707070", linewidth=0.8, zorder=2)
     low, high = box.min(axis=0) - 1.2, box.max(axis=0) + 1.2
     ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
-    ax.set_xlabel(f"{_AXIS_NAMES[across]} (Å)", fontsize=11)
-    ax.set_ylabel(f"{_AXIS_NAMES[up]} (Å)", fontsize=11)
-    ax.set_title(f"down {_AXIS_NAMES[down]}", fontsize=11)
+    ax.set_xlabel(f"{_AXIS_NAMES[across]} (Å)", fontsize=TEXT_POINTS)
+    ax.set_ylabel(f"{_AXIS_NAMES[up]} (Å)", fontsize=TEXT_POINTS)
+    ax.set_title(f"down {_AXIS_NAMES[down]}", fontsize=TITLE_POINTS)
+    ax.tick_params(labelsize=TEXT_POINTS)
+    ax.locator_params(integer=True, nbins=6)
     return ax
+
+
+def _name_elements(figure: Figure, structure: Structure) -> None:
+    """Name the elements below the views, those of the perovskite first."""
+    there = {element.symbol for element in structure.elements}
+    marks = [
+        Line2D([], [], linestyle="none", marker="o", markersize=6, markeredgewidth=0.5, markeredgecolor="#303030",
+               markerfacecolor=COLOURS.get(symbol, _OTHER), label=symbol)
+        for symbol in [*(known for known in COLOURS if known in there), *sorted(there - COLOURS.keys())]
+    ]  # fmt: skip
+    figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), fontsize=TEXT_POINTS, frameon=False)
 
 
 def _draw_atom(ax: Axes, symbol: str, place: FloatArray, depth: float) -> None:
