@@ -31,8 +31,10 @@ def _commands_page() -> str:
         "# Commands",
         "",
         "Made from the program itself. Errors are one line and a hint on stderr; exit 2 means bad",
+        "input, exit 1 that something which was started did not end well. With `--json` one JSON document goes to",
+        'stdout, after an error `{"error": {"message", "hint", "exit_code"}}`, unless the results were printed before it.',
+        "",
     ]
-    lines += ["input, exit 1 that something which was started did not end well.", ""]
     for name, command in _leaves(typer.main.get_command(app), "corecrown"):
         usage = " ".join(_usage(option) for option in command.params if _is_argument(option))
         lines += [

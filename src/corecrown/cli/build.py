@@ -267,7 +267,8 @@ def _show_built(cell: "Structure", output: Path, picture: Path | None, notes: li
     typer.echo(f"{output}: {cell.composition.formula}, {len(cell)} atoms, a {a:.3f}  b {b:.3f}  c {c:.3f} Å")
     for name in ("slab", "platelet"):
         for key, value in (cell.properties.get(name) or {}).items():
-            typer.echo(f"  {key.replace('_', ' ')}: {value}")
+            shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+            typer.echo(f"  {key.replace('_', ' ')}: {shown}")
     for note in notes:
         typer.echo(f"  {note}")
     if picture is not None:
