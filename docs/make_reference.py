@@ -32,7 +32,7 @@ def _commands_page() -> str:
         "",
         "Made from the program itself. Errors are one line and a hint on stderr; exit 2 means bad",
         "input, exit 1 that something which was started did not end well. With `--json` one JSON document goes to",
-        'stdout, after an error `{"error": {"message", "hint", "exit_code"}}`, unless the results were printed before it.',
+        'stdout, after an error `{"error": {"message", "hint", "exit_code"}}`, unless results were printed before it.',
         "",
     ]
     for name, command in _leaves(typer.main.get_command(app), "corecrown"):
