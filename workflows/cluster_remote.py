@@ -234,6 +234,7 @@ def _fetch(folder: Path, label: str, step: str, output: StepOutput, worker: str,
     if record.stored_here(output.result.key) is not None:
         return False
     from jobflow_remote import ConfigManager
+    from paramiko import SSHException
 
     host = ConfigManager().get_worker(worker, project).get_host()
     with record.alone():
@@ -243,7 +244,7 @@ def _fetch(folder: Path, label: str, step: str, output: StepOutput, worker: str,
             for name in output.result.files.values():
                 (attempt / name).parent.mkdir(parents=True, exist_ok=True)
                 host.get(f"{output.dir_name}/{name}", str(attempt / name))
-        except OSError as error:
+        except (OSError, SSHException) as error:
             record.fail(attempt, f"not fetched from worker {worker}: {error}")
             raise RunError(f"{label} {step}: not fetched from worker {worker}: {error}", "collect again") from error
         finally:

@@ -138,17 +138,23 @@ def _add_workers(folder: Path, states: dict[str, dict[str, str]]) -> list[str]:
     """Add to the states what jobflow-remote knows; returns what failed there."""
     from corecrown.workflows.cluster_remote import OVER, states_at_workers
 
-    told = []
+    told, not_here = [], 0
     for what, (state, error) in states_at_workers(folder).items():
         label, _, step = what.partition(" ")
         here = states.get(label, {}).get(step)
         if here is None or here == "done":
             continue
-        if state in OVER:
-            states[label][step] = "failed" if state != "COMPLETED" else here
-            told += [f"{what}: {state} in jobflow-remote: {error}"] if state != "COMPLETED" else []
+        if state == "COMPLETED":
+            not_here += 1
+        elif state in OVER:
+            states[label][step] = "failed"
+            told.append(f"{what}: {state} in jobflow-remote: {error}")
         else:
             states[label][step] = "running" if state == "RUNNING" else "queued"
+    if not_here:
+        told.append(
+            f"{not_here} step(s) are done at a worker and not here: corecrown study collect {folder} fetches them"
+        )
     return told
 
 
