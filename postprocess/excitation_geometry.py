@@ -28,8 +28,9 @@ def bond_changes(before: Structure, after: Structure) -> dict[str, dict[str, flo
     Returns
     -------
     dict
-        By pair of elements, as ``Pb-Br`` (heavier first): ``before`` and ``after``, mean lengths, Å; ``longest_gain``
-        and ``longest_loss``, the most that a single bond grows and shrinks, Å; ``bonds``, how many there are.
+        By pair of elements, as ``Pb-Br`` (by electronegativity, hydrogen last): ``before`` and ``after``, mean
+        lengths, Å; ``longest_gain`` and ``longest_loss``, the most that a single bond grows and shrinks, Å; ``bonds``,
+        how many there are.
 
     Raises
     ------
@@ -41,13 +42,14 @@ def bond_changes(before: Structure, after: Structure) -> dict[str, dict[str, flo
     moved = _shift(before, after)
     symbols = [site.specie.symbol for site in before]
     numbers = [atomic_numbers[symbol] for symbol in symbols]
+    ranks = [(symbol == "H", site.specie.X) for symbol, site in zip(symbols, before, strict=True)]
     found: dict[str, list[tuple[float, float]]] = {}
     for first, second, image, length in zip(*before.get_neighbor_list(LONGEST_BOND), strict=True):
         one, two = int(first), int(second)
         near = length < BOND_FACTOR * (covalent_radii[numbers[one]] + covalent_radii[numbers[two]])
         if not near or {symbols[one], symbols[two]} & UNBONDED:
             continue
-        if (numbers[one], -one) < (numbers[two], -two) or (one == two and tuple(image) < (0, 0, 0)):
+        if (ranks[one], one, 0, 0, 0) > (ranks[two], two, *image):
             continue
         apart = before.frac_coords[two] + image + moved[two] - before.frac_coords[one] - moved[one]
         new = float(np.linalg.norm(after.lattice.get_cartesian_coords(apart)))

@@ -28,6 +28,8 @@ from corecrown.postprocess.scene import build_scene
 __all__ = ["GAINED", "LOST", "plot_change_surfaces", "plot_orbital_surfaces"]
 
 FloatArray = npt.NDArray[np.float64]
+Coloured = tuple[Isosurface | None, str, str]
+"""A surface, its colour and what is said of it; none where the density does not reach its level."""
 
 GAINED, LOST = "#f0bd27", "#35b9c4"
 """Yellow and cyan, as VESTA has them."""
@@ -68,11 +70,14 @@ def plot_change_surfaces(
         level = level_enclosing(np.abs(difference.values), part)
         heading = f"{title}; surfaces enclose {_percent(part)} of ∫|Δρ|".removeprefix("; ")
     coarse = on_coarser_grid(difference)
-    found = []
+    found: list[Coloured] = []
     for name, sign, colour in (("gained", 1, GAINED), ("lost", -1, LOST)):
-        inside = enclosed_part(sign * difference.values, level)
-        label = f"{name}: Δρ = {'+' if sign > 0 else '−'}{_number(level)} e/Å³, {_percent(inside)} of what is {name}"
-        found.append((isosurface(coarse, sign * level), colour, label))
+        label = f"{name}: Δρ = {'+' if sign > 0 else '−'}{_number(level)} e/Å³"
+        if (sign * coarse.values).max() > level:
+            inside = enclosed_part(sign * difference.values, level)
+            found.append((isosurface(coarse, sign * level), colour, f"{label}, {_percent(inside)} of what is {name}"))
+        else:
+            found.append((None, colour, f"{label}: nowhere"))
     return _figure([("", found)], structure, heading)
 
 
@@ -94,7 +99,7 @@ def plot_orbital_surfaces(
     """
     if not orbitals:
         raise InputError("orbitals: there is none to draw", "run the excitation step")
-    rows = []
+    rows: list[tuple[str, Sequence[Coloured]]] = []
     for name, density in orbitals.items():
         level = level_enclosing(density.values, part)
         filled = name.startswith("cbm")
@@ -112,9 +117,7 @@ def _number(level: float) -> str:
     return f"{level:.2g}" if level >= 1e-3 else f"{level:.1e}"
 
 
-def _figure(
-    rows: Sequence[tuple[str, Sequence[tuple[Isosurface, str, str]]]], structure: Structure, title: str
-) -> Figure:
+def _figure(rows: Sequence[tuple[str, Sequence[Coloured]]], structure: Structure, title: str) -> Figure:
     """Draw rows of three views: a cell from between its axes, down b, and down c."""
     matrix = structure.lattice.matrix
     _, b, c = matrix
@@ -150,8 +153,8 @@ def _figure(
     return figure
 
 
-def _coloured(surfaces: Sequence[tuple[Isosurface, str, str]]) -> list[Solid]:
-    return [Solid(surface.triangles, colour) for surface, colour, _ in surfaces]
+def _coloured(surfaces: Sequence[Coloured]) -> list[Solid]:
+    return [Solid(surface.triangles, colour) for surface, colour, _ in surfaces if surface is not None]
 
 
 def _atoms(scene: Mapping[str, Any], matrix: FloatArray) -> tuple[list[Solid], Sequence[Mapping[str, Any]]]:

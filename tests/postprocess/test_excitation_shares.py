@@ -9,9 +9,11 @@ from corecrown.postprocess.excitation_cubes import GridDensity, write_density
 from corecrown.postprocess.excitation_shares import fa_share, fa_statement
 from corecrown.postprocess.plots.excitation import plot_density_change, plot_frozen_orbitals, plot_shares
 from corecrown.postprocess.report_excitation import (
+    CAPTIONS,
     density_figures,
     excitation_statements,
     partition_table,
+    relaxed_table,
     shares_figure,
 )
 from corecrown.postprocess.results import CellResult, ChargePartition, Excitation
@@ -107,6 +109,16 @@ def test_the_table_has_a_row_a_scheme():
     assert partition_table([result(excitation=[])]) is None
 
 
+def test_relaxed_states_have_a_row_with_their_bonds():
+    assert relaxed_table([result()]) is None
+    bonds = {"Pb-Br": {"before": 3.0, "after": 3.02, "longest_gain": 0.1, "longest_loss": 0.05, "bonds": 24}}
+    relaxed = {"relaxed_energy_ev": 1.6, "emission_ev": 1.5, "stokes_shift_ev": 0.2, "relaxation_angstrom": 0.12}
+    found = excitation(partition("a", 0.3, 0.3, 0.2)).model_copy(update=relaxed | {"bond_changes": bonds})
+    (row,) = relaxed_table([result(excitation=[found])]).rows
+    assert row[2:7] == ("1.700", "1.600", "1.500", "0.200", "0.120")
+    assert row[7] == "Pb-Br 3.000 → 3.020 (+0.100, −0.050)"
+
+
 def test_the_statements_end_with_what_cannot_be_concluded():
     said = excitation_statements([result()])
     assert said[0].startswith("25 % FA ∥ b, neutral: FA has")
@@ -120,7 +132,8 @@ def test_figures_are_drawn_from_files(tmp_path):
         write_density(tmp_path / f"{name}.cube.gz", density(1), name)
         files[f"excitation_{name}"] = f"{name}.cube.gz"
     figures = density_figures(result(files=files), tmp_path)
-    assert set(figures) == {"density-change", "orbitals"}
+    assert set(figures) == {"density-change", "density-surfaces", "orbitals", "orbital-surfaces"}
+    assert set(figures) == set(CAPTIONS)
     assert [ax.get_title() for ax in figures["density-change"].axes[3:6]] == [f"summed along {axis}" for axis in "abc"]
     assert len(shares_figure([result()]).axes) == 4
     assert density_figures(result(excitation=[]), tmp_path) == {}

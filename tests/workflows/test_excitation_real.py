@@ -50,7 +50,8 @@ def test_states_hold_and_energies_are_in_order(computed):
     assert min(triplet.hole_kept, triplet.electron_kept, hole.hole_kept) > 0.8
     assert 0 < triplet.energy_ev < singlet.energy_ev
     # the triplet of H2 at 1.5 Å lies 3.2 eV above the ground state (Kolos and Wolniewicz, J. Chem. Phys. 43, 2429
-    # (1965)); a semilocal functional raises the stretched closed shell, and this cutoff is a third of what is needed
+    # (1965), from memory); a semilocal functional raises the stretched closed shell, and this cutoff is a third of what
+    # is needed
     assert triplet.energy_ev == pytest.approx(3.2, abs=1.5)
     assert hole.charge_correction_ev > 0
     assert "Makov-Payne" in hole.charge_correction
