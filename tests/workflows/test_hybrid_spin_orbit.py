@@ -49,15 +49,11 @@ def test_a_misspelt_key_is_told(tmp_path):
         study(tmp_path, "hybrid", "spin_orbits: true")
 
 
-def test_vasp_refuses_what_it_would_leave_out():
+def test_vasp_couples_it_alike():
     settings = {"hybrid": {"spin_orbit": True}}
-    maker = ElectronicStructureMaker.for_vasp(load_protocol("demo", settings), ["hybrid"])
-    cell = Structure(Lattice.cubic(5.87), ["Cs", "Pb", "Br", "Br", "Br"],
-                     [[0.5, 0.5, 0.5], [0, 0, 0], [0.5, 0, 0], [0, 0.5, 0], [0, 0, 0.5]])  # fmt: skip
-    with pytest.raises(InputError, match="spin_orbit"):
-        maker.hybrid.inputs(cell)
-    with pytest.raises(InputError, match="hybrid_spin_orbit"):
-        ElectronicStructureMaker.for_vasp("demo", ["hybrid_spin_orbit"])
+    assert ElectronicStructureMaker.for_vasp(load_protocol("demo", settings), ["hybrid"]).hybrid.level.spin_orbit
+    maker = ElectronicStructureMaker.for_vasp("demo", ["hybrid", "hybrid_spin_orbit"])
+    assert [one.level.spin_orbit for one in (maker.hybrid, maker.hybrid_spin_orbit)] == [False, True]
 
 
 @pytest.mark.espresso

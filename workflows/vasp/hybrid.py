@@ -9,7 +9,6 @@ import spglib
 from monty.serialization import dumpfn
 from pymatgen.core import Structure
 
-from corecrown.errors import InputError
 from corecrown.postprocess.edges import find_edges
 from corecrown.postprocess.results import Step, StepResult
 from corecrown.workflows.bandstructure import line_band_structure
@@ -20,7 +19,7 @@ from corecrown.workflows.vasp.base import VaspMaker, files_in, mesh_edges
 from corecrown.workflows.vasp.inputs import GGA_TAG, VaspInput, make_input, mesh_of, path_kpoints
 from corecrown.workflows.vasp.run import keep_outputs, run_vasp
 
-__all__ = ["HybridMaker", "irreducible_mesh"]
+__all__ = ["HybridMaker", "HybridSpinOrbitMaker", "hybrid_mesh", "irreducible_mesh"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -30,7 +29,8 @@ class HybridMaker(VaspMaker):
     """HSE06 on the mesh, and at k-points of zero weight: the named points, or the path that the settings name.
 
     HSE06 is built on PBE, whatever the functional of the other steps. VASP sums exact exchange over its whole mesh, so
-    ``q_mesh`` of the settings is not used.
+    ``q_mesh`` of the settings is not used. With ``settings.spin_orbit`` (or ``theory.spin_orbit``) it is HSE06 with
+    spin-orbit coupling, by vasp_ncl.
     """
 
     settings: HybridSettings
@@ -40,17 +40,14 @@ class HybridMaker(VaspMaker):
     @property
     def level(self) -> Theory:
         """The level of theory of this step."""
-        return self.theory.model_copy(update={"functional": Functional.PBE, "hybrid": "HSE06"})
+        coupled = self.settings.spin_orbit or self.theory.spin_orbit
+        update = {"functional": Functional.PBE, "hybrid": "HSE06", "spin_orbit": coupled}
+        return self.theory.model_copy(update=update)
 
     def inputs(self, structure: Structure) -> VaspInput:
         """Return the input of the hybrid run, and of the run without exact exchange that it starts from."""
-        if self.settings.spin_orbit:
-            raise InputError(
-                "overrides.hybrid.spin_orbit: HSE06 with spin-orbit coupling is not available with VASP here",
-                "leave it out, or use engine: espresso",
-            )
         mesh = mesh_of(structure, self.settings)
-        kpoints, weights = irreducible_mesh(structure, mesh, self.settings.kpoint_shift)
+        kpoints, weights = hybrid_mesh(structure, mesh, self.settings.kpoint_shift, self.level)
         extra, names = self._extra_kpoints(structure, kpoints)
         listed = {
             "kpoints": np.vstack([kpoints, extra]),
@@ -103,6 +100,34 @@ class HybridMaker(VaspMaker):
             dumpfn(bands.as_dict(), str(launch.folder / "bands.json.gz"))
             files |= {"bands": "bands.json.gz"}
         return self.result(run, launch, wall_s, edges=edges, files=files)
+
+
+@dataclass
+class HybridSpinOrbitMaker(HybridMaker):
+    """Levels of HSE06 with spin-orbit coupling, beside those without it; its settings are those of ``hybrid``."""
+
+    name: str = "hybrid_spin_orbit"
+    step: ClassVar[Step] = Step.HYBRID_SPIN_ORBIT
+
+    @property
+    def level(self) -> Theory:
+        """The level of theory of this step."""
+        return super().level.model_copy(update={"spin_orbit": True})
+
+
+def hybrid_mesh(
+    structure: Structure, mesh: tuple[int, int, int], shift: tuple[int, int, int], theory: Theory
+) -> tuple[FloatArray, FloatArray]:
+    """Return the k-points (n, 3) of a mesh that a hybrid run lists, and how many each stands for (n,).
+
+    With spin-orbit coupling VASP runs without symmetry here (ISYM = -1), time reversal included, and every k-point of
+    the mesh is listed.
+    """
+    if not theory.spin_orbit:
+        return irreducible_mesh(structure, mesh, shift)
+    grid = np.stack(np.meshgrid(*(np.arange(n) for n in mesh), indexing="ij"), axis=-1).reshape(-1, 3)
+    points = (grid + np.array(shift) / 2) / np.array(mesh)
+    return points - np.round(points - 1e-9), np.ones(len(points))
 
 
 def irreducible_mesh(

@@ -20,7 +20,7 @@ from corecrown.workflows.protocols import BandsSettings, PdosSettings, RelaxSett
 from corecrown.workflows.record import StepOutput
 from corecrown.workflows.vasp.base import VaspMaker, files_in, in_our_order, mesh_edges
 from corecrown.workflows.vasp.excitation import ExcitationMaker
-from corecrown.workflows.vasp.hybrid import HybridMaker
+from corecrown.workflows.vasp.hybrid import HybridMaker, HybridSpinOrbitMaker
 from corecrown.workflows.vasp.inputs import VaspInput, make_input, path_kpoints, relax_tags
 from corecrown.workflows.vasp.relaxation import (
     Relaxed,
@@ -87,7 +87,8 @@ class RelaxMaker(VaspMaker):
         if axes_are_orthogonal(launch.inputs.structure) and not np.allclose(angles, 90, atol=0.01):
             raise RunError(
                 f"{self.label}: the axes did not stay orthogonal: angles {', '.join(f'{a:.3f}' for a in angles)}°",
-                "relax it with the run.sh that was written beside the inputs, which holds the angles",
+                "relax it with the run.sh that was written beside the inputs, which holds the angles with VASP 6.5 or "
+                "later; 'corecrown study run' does it with older ones",
             )
         return self.gathered(run, launch, wall_s, [])
 
@@ -260,6 +261,7 @@ MAKERS: dict[Step, type[VaspMaker]] = {
     Step.BANDS: BandsMaker,
     Step.PDOS: PdosMaker,
     Step.HYBRID: HybridMaker,
+    Step.HYBRID_SPIN_ORBIT: HybridSpinOrbitMaker,
     Step.SPIN_ORBIT: SpinOrbitMaker,
     Step.EXCITATION: ExcitationMaker,
 }

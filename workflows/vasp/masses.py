@@ -17,7 +17,7 @@ from corecrown.workflows.mass_search import KnownBands, Round, nominal_kpoints, 
 from corecrown.workflows.mass_steps import MassesStep, SpinOrbitMassesStep
 from corecrown.workflows.record import StepOutput
 from corecrown.workflows.vasp.base import VaspMaker, existing, files_in
-from corecrown.workflows.vasp.hybrid import irreducible_mesh
+from corecrown.workflows.vasp.hybrid import hybrid_mesh
 from corecrown.workflows.vasp.inputs import GGA_TAG, VaspInput, make_input, mesh_of
 from corecrown.workflows.vasp.run import copy_density, keep_outputs, run_vasp
 from corecrown.workflows.vasp.vasprun import VaspRun, read_run
@@ -50,7 +50,7 @@ class MassesMaker(MassesStep, VaspMaker):
                 "NonSCFSetGenerator", structure, self.settings, self.level, tags, mode="line", **_listed(kpoints)
             )
         mesh = mesh_of(structure, self.settings)
-        points, weights = irreducible_mesh(structure, mesh, self.settings.kpoint_shift)
+        points, weights = hybrid_mesh(structure, mesh, self.settings.kpoint_shift, self.level)
         tags = {"GGA": "PE", "ISMEAR": 0, "SIGMA": 0.05, "LDAU": None, "NSW": 0, "LCHARG": False}
         tags["EDIFF"] = ENERGY_THRESHOLD_EV
         listed = _listed(kpoints, points, weights) | {"mesh": mesh, "shift": self.settings.kpoint_shift}

@@ -1,4 +1,7 @@
-"""Folders that VASP left, anyone's: bands and projected density of states, from one vasprun.xml or from parts."""
+"""Folders that VASP left, anyone's: bands and projected density of states, from one vasprun.xml or from parts.
+
+Bands are read from OUTCAR and PROCAR or EIGENVAL where vasprun.xml was not kept.
+"""
 
 import re
 import warnings
@@ -15,6 +18,7 @@ from pymatgen.io.vasp.outputs import Vasprun
 
 from corecrown.errors import InputError, RunError
 from corecrown.workflows.bandstructure import line_band_structure, mesh_band_structure
+from corecrown.workflows.vasp.outcar import find_outcars, read_outcar_run
 from corecrown.workflows.vasp.vasprun import VaspRun, edge_character_of, parse_vasprun, read_run
 
 __all__ = ["find_vaspruns", "read_vasp_bands", "read_vasp_dos"]
@@ -63,6 +67,8 @@ def _last_vasprun(folder: Path) -> Path | None:
 def read_vasp_bands(path: Path) -> dict[str, Any]:
     """Read bands from a folder or a vasprun.xml; k-points of zero weight are taken as the lines of a hybrid run.
 
+    Where there is no vasprun.xml, OUTCAR with PROCAR or EIGENVAL tells the same.
+
     Raises
     ------
     InputError
@@ -71,11 +77,13 @@ def read_vasp_bands(path: Path) -> dict[str, Any]:
         If a file is cut off or not a vasprun.xml.
     """
     files = find_vaspruns(path)
-    if not files:
+    folders = [file.parent for file in files] or find_outcars(path)
+    if not folders:
         raise InputError(
-            f"{path}: no vasprun.xml in it or in split-* folders below", "give the folder of a run of VASP"
+            f"{path}: no vasprun.xml in it or in split-* folders below, nor OUTCAR with PROCAR or EIGENVAL",
+            "give the folder of a run of VASP",
         )
-    runs = [read_run(file) for file in files]
+    runs = [read_run(file) for file in files] or [read_outcar_run(folder) for folder in folders]
     run = runs[0]
     part = run.of_lines if run.on_lines else run.of_mesh
     if len(runs) > 1:
@@ -85,7 +93,7 @@ def read_vasp_bands(path: Path) -> dict[str, Any]:
     make = line_band_structure if run.on_lines else mesh_band_structure
     bands = make(part.structure, part.kpoints, part.spins, fermi)
     if isinstance(bands, BandStructureSymmLine):
-        bands = _with_labels(bands, files[0].parent, fermi)
+        bands = _with_labels(bands, folders[0], fermi)
     return {
         "bands": bands,
         "on_lines": run.on_lines,
@@ -174,6 +182,8 @@ def read_vasp_dos(path: Path) -> dict[str, Any]:
         If the run has no projections.
     """
     files = find_vaspruns(path)
+    if not files and find_outcars(path):
+        raise InputError(f"{path}: no vasprun.xml", "the density of states is read from it; keep it beside OUTCAR")
     if len(files) != 1:
         raise InputError(f"{path}: {len(files)} runs of VASP", "give the folder of one run")
     try:

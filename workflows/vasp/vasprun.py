@@ -24,7 +24,9 @@ __all__ = [
     "VaspRun",
     "atomic_states",
     "edge_character_of",
+    "functional_name",
     "parse_vasprun",
+    "points_on_lines",
     "read_core_count",
     "read_elapsed_s",
     "read_run",
@@ -210,11 +212,16 @@ def _lies_on_lines(run: Vasprun) -> bool:
     style = run.kpoints.style
     if style == Kpoints.supported_modes.Line_mode:
         return True
-    weights = np.asarray(run.actual_kpoints_weights, dtype=float)
-    if (weights == 0).any() and (weights > 0).any():
-        return True
     listed = style not in {Kpoints.supported_modes.Gamma, Kpoints.supported_modes.Monkhorst}
     given_density = int(run.incar.get("ICHARG", 0)) >= 10
+    weights = np.asarray(run.actual_kpoints_weights, dtype=float)
+    return points_on_lines(weights, listed=listed, given_density=given_density)
+
+
+def points_on_lines(weights: FloatArray, *, listed: bool, given_density: bool) -> bool:
+    """Tell from weights (n,) whether k-points lie along lines: some without weight, or a list with a given density."""
+    if (weights == 0).any() and (weights > 0).any():
+        return True
     return bool(listed and given_density and len(weights) > 2 and np.allclose(weights, weights[0]))
 
 
@@ -229,20 +236,51 @@ def _mesh(run: Vasprun) -> tuple[int, int, int] | None:
 
 
 def _functional(run: Vasprun) -> str:
-    """Return the functional as a result names it: PBE, PBEsol, HSE06, or what pymatgen calls it."""
+    """Return the functional as a result names it: PBE, PBEsol, LDA, HSE06, or what pymatgen calls it."""
+    parameters = run.parameters
+    gga = str(parameters.get("GGA", "")).strip().upper()
     said = str(run.run_type)
-    gga = str(run.parameters.get("GGA", "")).strip().upper()
-    if run.parameters.get("LHFCALC", False):
-        screened = abs(float(run.parameters.get("HFSCREEN", 0)) - 0.2) < 0.011
-        name = "HSE06" if screened and abs(float(run.parameters.get("AEXX", 0.25)) - 0.25) < 1e-6 else said
-    elif gga in {"PE", "--"} and said.startswith(("GGA", "PBE")):
-        name = "PBE"
-    elif gga == "PS":
-        name = "PBEsol"
+    if gga in {"", "--"}:
+        title = str(run.potcar_symbols[0]) if run.potcar_symbols else ""
+        gga = next((tag for head, tag in _OF_POTCAR.items() if title.startswith(head)), gga)
+    return functional_name(
+        gga if parameters.get("LHFCALC", False) or said.startswith(("GGA", "PBE", "LDA", "unknown")) else "",
+        hybrid=bool(parameters.get("LHFCALC", False)),
+        screening=float(parameters.get("HFSCREEN", 0)),
+        exact=float(parameters.get("AEXX", 0.25)),
+        dispersion=int(run.incar.get("IVDW", 0)),
+        otherwise=said,
+    )
+
+
+_OF_POTCAR = {"PAW_PBE": "PE", "PAW_GGA": "91", "PAW_LDA": "CA", "PAW ": "CA"}
+"""What POTCARs were made with, by how their titles begin: the functional where INCAR names none."""
+
+_GGA_NAMES = {"PE": "PBE", "PS": "PBEsol", "CA": "LDA", "91": "PW91", "RP": "RPBE", "RE": "revPBE", "AM": "AM05"}
+
+
+def functional_name(
+    gga: str, *, hybrid: bool, screening: float, exact: float, dispersion: int, otherwise: str = ""
+) -> str:
+    """Return the functional as a result names it.
+
+    Parameters
+    ----------
+    gga
+        VASP's GGA tag, or what stands for it in the POTCARs (LEXCH).
+    hybrid, screening, exact
+        LHFCALC, HFSCREEN in 1/Å and AEXX.
+    dispersion
+        IVDW.
+    otherwise
+        What it is called where these do not tell.
+    """
+    if hybrid:
+        is_hse06 = abs(screening - 0.2) < 0.011 and abs(exact - 0.25) < 1e-6
+        name = "HSE06" if is_hse06 else otherwise or "hybrid"
     else:
-        name = said
-    with_d3 = int(run.incar.get("IVDW", 0)) in {11, 12}
-    return f"{name}+D3" if with_d3 and "+" not in name else name
+        name = _GGA_NAMES.get(gga) or otherwise or gga or "unknown"
+    return f"{name}+D3" if dispersion in {11, 12} and "+" not in name else name
 
 
 def atomic_states(structure: Structure, n_states: int) -> list[AtomicState]:

@@ -155,6 +155,19 @@ def test_functional_is_said_and_never_left_to_a_default(cubic):
     assert hybrid.incar["GGA"] == "PE"  # HSE06 is built on PBE
 
 
+def test_hybrid_with_spin_orbit_lists_the_whole_mesh(cubic):
+    inputs = inputs_of(Step.HYBRID_SPIN_ORBIT, cubic, {"all": {"kpoint_mesh": [3, 2, 2]}})
+    assert inputs.program is Program.NCL
+    assert (inputs.incar["LSORBIT"], inputs.incar["LHFCALC"], inputs.incar["ISYM"]) == (True, True, -1)
+    assert inputs.incar["MAGMOM"] == "15*0"
+    # without symmetry, time reversal included, every k-point stands for itself
+    assert np.allclose(inputs.weights[inputs.weights > 0], 1)
+    weighted = np.round(inputs.kpoints[inputs.weights > 0] * [3, 2, 2]).astype(int) % [3, 2, 2]
+    assert len(np.unique(weighted, axis=0)) == len(weighted) == 12
+    assert inputs.incar_before()["LSORBIT"] is True
+    assert "LHFCALC" not in inputs.incar_before()
+
+
 def test_spin_orbit_runs_vasp_ncl(cubic):
     assert inputs_of(Step.SPIN_ORBIT, cubic).program is Program.NCL
     assert inputs_of(Step.SCF, cubic).program is Program.STD

