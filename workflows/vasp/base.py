@@ -20,6 +20,7 @@ from corecrown.workflows.vasp.vasprun import VaspRun, read_core_count, read_run
 
 __all__ = [
     "VaspMaker",
+    "cutoff_notes",
     "existing",
     "files_in",
     "in_our_order",
@@ -100,6 +101,7 @@ class VaspMaker(StepMaker):
     def result(self, run: VaspRun, launch: Launch[VaspInput], wall_s: float, **fields: Any) -> StepResult:
         """Return a result with what every step knows filled in; atoms back in our order."""
         structure = in_our_order(run.structure, launch.inputs)
+        fields["notes"] = [*fields.get("notes", []), *cutoff_notes(launch.inputs)]
         return StepResult(
             step=self.step,
             label=self.label,
@@ -159,6 +161,16 @@ def mesh_edges(run: VaspRun, fermi_ev: float | None) -> BandEdges:
     """Return the edges on all k-points of a run."""
     bands = mesh_band_structure(run.structure, run.kpoints, run.spins, fermi_ev or 0.0)
     return find_edges(bands, "mesh", run.n_electrons, spin_orbit=run.spin_orbit)
+
+
+def cutoff_notes(inputs: VaspInput) -> list[str]:
+    """Say so where the cutoff is lower than a POTCAR was made for."""
+    encut = float(inputs.incar["ENCUT"])
+    low = [potcar for potcar in inputs.potcars.values() if potcar.enmax_ev is not None and potcar.enmax_ev > encut]
+    if not low:
+        return []
+    named = ", ".join(f"{potcar.symbol} ({potcar.enmax_ev:g} eV)" for potcar in low)
+    return [f"ENCUT = {encut:g} eV is below ENMAX of {named}: not converged with respect to the cutoff"]
 
 
 def _density_mismatch(source: StepResult, inputs: VaspInput, theory: Theory) -> str | None:

@@ -220,7 +220,7 @@ class VaspInput:
             comment="listed k-points",
             style=Kpoints.supported_modes.Reciprocal,
             num_kpts=len(self.kpoints),
-            kpts=tuple(tuple(float(value) for value in point) for point in self.kpoints),
+            kpts=tuple(tuple(float(value) + 0.0 for value in point) for point in np.round(self.kpoints, 12)),
             kpts_weights=[float(weight) for weight in weights],
             labels=[_ASCII.get(label, label) for label in self.labels] or None,
         )

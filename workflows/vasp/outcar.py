@@ -99,14 +99,16 @@ def read_outcar_run(folder: Path) -> VaspRun:
 def _run(folder: Path, said: str, levels: _Levels, *, spin_orbit: bool) -> VaspRun:
     if "General timing and accounting" not in said:
         raise ValueError("OUTCAR ends before the run does")
-    bands, points = int(_value(said, "NBANDS")), int(_value(said, "NKPTS"))
+    head, found, told = said.partition("Dimension of arrays")  # what stands before echoes the wish, not what was run
+    told = told if found else head
+    points, bands = (int(_value(told, tag)) for tag in ("NKPTS", "NBANDS"))
     if levels.eigenvalues_ev.shape[1:] != (points, bands):
         raise ValueError(f"OUTCAR tells of {points} k-points and {bands} bands, not {levels.eigenvalues_ev.shape[1:]}")
-    icharg, nsw = int(_value(said, "ICHARG")), int(_value(said, "NSW"))
+    icharg, nsw = int(_value(told, "ICHARG")), int(_value(told, "NSW"))
     energies = re.findall(r"energy  without entropy\s*=\s*(\S+)", said)
     iterations = re.findall(r"-+ Iteration\s+(\d+)\(", said)
     fermi = re.findall(r"E-fermi\s*:\s*(\S+)", said)
-    gga = _word(said, "GGA")
+    gga = _word(told, "GGA")
     return VaspRun(
         structure=_structure(said),
         energy_ev=float(energies[-1]) if energies and icharg < 10 else None,
@@ -115,16 +117,16 @@ def _run(folder: Path, said: str, levels: _Levels, *, spin_orbit: bool) -> VaspR
         kpoints=levels.kpoints,
         weights=levels.weights / levels.weights.sum() if levels.weights.sum() > 0 else levels.weights,
         fermi_ev=float(fermi[-1]) if fermi else None,
-        n_electrons=float(_value(said, "NELECT")),
+        n_electrons=float(_value(told, "NELECT")),
         spin_orbit=spin_orbit,
         functional=functional_name(
             _EXCHANGE.get(_word(said, "LEXCH"), "") if gga == "--" else gga,
-            hybrid=_flag(said, "LHFCALC"),
-            screening=float(_value(said, "HFSCREEN", "0")),
-            exact=float(_value(said, "AEXX", "0")),
-            dispersion=int(float(_value(said, "IVDW", "0"))),
+            hybrid=_flag(told, "LHFCALC"),
+            screening=float(_value(told, "HFSCREEN", "0")),
+            exact=float(_value(told, "AEXX", "0")),
+            dispersion=int(float(_value(told, "IVDW", "0"))),
         ),
-        encut_ev=float(_value(said, "ENCUT")),
+        encut_ev=float(_value(told, "ENCUT")),
         mesh=None,
         on_lines=_is_line_mode(folder) or points_on_lines(levels.weights, listed=True, given_density=icharg >= 10),
         code_version=said.split(maxsplit=1)[0].removeprefix("vasp."),

@@ -52,6 +52,8 @@ class PotcarFile:
         Of its text, or None where the file is out of reach.
     text
         The file itself, or None.
+    enmax_ev
+        Its ENMAX, the cutoff that it was made for, eV; None where the file is out of reach.
     """
 
     element: str
@@ -60,6 +62,7 @@ class PotcarFile:
     title: str
     sha256: str | None = None
     text: str | None = None
+    enmax_ev: float | None = None
 
 
 @cache
@@ -142,6 +145,7 @@ def _from_library(element: str, release: str, folder: str) -> PotcarFile:
             found = PotcarSingle.from_symbol_and_functional(symbol, release)
             element_found, electrons = found.element, float(found.nelectrons)
             functional, title = found.functional, str(found.keywords["TITEL"])
+            enmax = float(found.keywords["ENMAX"])
     except FileNotFoundError as error:
         raise InputError(
             f"{folder}: no POTCAR of {symbol} of release {release}",
@@ -159,7 +163,7 @@ def _from_library(element: str, release: str, folder: str) -> PotcarFile:
             f"put the {release} one there; PBEsol and HSE06 use PBE POTCARs too",
         )
     digest = hashlib.sha256(found.data.encode()).hexdigest()
-    return PotcarFile(element, symbol, electrons, title, digest, str(found))
+    return PotcarFile(element, symbol, electrons, title, digest, str(found), enmax)
 
 
 def _pymatgen_settings() -> dict[str, Any]:

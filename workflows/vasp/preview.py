@@ -7,6 +7,7 @@ from ase import units
 
 from corecrown.postprocess.results import Step
 from corecrown.workflows.vasp.inputs import ISIF_ATOMS, Program, VaspInput
+from corecrown.workflows.vasp.potcars import potcar_release
 from corecrown.workflows.vasp.relaxation import axes_are_orthogonal, symmetry_keeps_axes
 from corecrown.workflows.vasp.run import write_inputs
 
@@ -18,7 +19,8 @@ POINTS_PER_WAVE = 4**3 / (4 * np.pi / 3)
 """Grid points a plane wave, where the grid holds all products of two: a cube around a sphere of twice the radius."""
 
 _HEAD = """#!/bin/sh
-# Runs this step: VASP="srun vasp_std" sh run.sh. Without POTCAR, make it first: pmg potcar -s $(cat POTCAR.spec)
+# Runs this step: VASP="srun {program}" sh run.sh. Without POTCAR, make it first:
+#     pmg potcar -f {release} -s $(cat POTCAR.spec)
 set -e
 cd "$(dirname "$0")"
 VASP="${{VASP:-{program}}}"
@@ -98,7 +100,7 @@ def estimate_memory_gib(inputs: VaspInput) -> float:
 def write_folder(folder: Path, inputs: VaspInput, step: Step) -> None:
     """Write the inputs of a step and a script that runs it, for a machine without this package."""
     write_inputs(folder, inputs)
-    parts = [_HEAD.format(program=inputs.program.value)]
+    parts = [_HEAD.format(program=inputs.program.value, release=potcar_release())]
     if step is Step.RELAX:
         structure = inputs.structure
         if int(inputs.incar["ISIF"]) == ISIF_ATOMS:

@@ -41,7 +41,9 @@ def outcar(spins=1, spinor=False, mesh=0, gga="PE", hybrid=False):
         " vasp.5.4.4.18Apr17-6-g9f103f2a35 (made up by a test of corecrown, not by VASP) complex",
         " running on    4 total cores",
         *(f"   VRHFIN ={name}: s\n   LEXCH  = PE\n   TITEL  = PAW_PBE {name} 06Sep2000" for name in ("Cs", "Pb", "Br")),
-        f"   k-points           NKPTS = {kpoints:6d}   k-points in BZ     NKDIM = {kpoints:6d}",
+        "|      I found NBANDS    =        3  now  NBANDS  =       4                   |",
+        " Dimension of arrays:",
+        f"   k-points           NKPTS = {kpoints:6d}   k-points in BZ     NKDIM = {kpoints:6d}"
         "   number of bands    NBANDS=      4",
         "   ions per type =               1   1   3",
         f"   ICHARG = {0 if hybrid else 11:6d}    charge: 1-file 2-atom 10-const",

@@ -10,6 +10,7 @@ from corecrown.errors import InputError
 from corecrown.postprocess.results import Step
 from corecrown.settings import get_settings
 from corecrown.workflows.protocols import load_protocol
+from corecrown.workflows.vasp.base import cutoff_notes
 from corecrown.workflows.vasp.jobs import MAKERS
 from corecrown.workflows.vasp.potcars import find_potcars, load_potcar_table, potcar_release, require_potcars
 
@@ -35,6 +36,16 @@ def test_files_are_read_and_hashed(with_potcars):
     assert (found.symbol, found.z_valence, found.title) == ("Pb_d", 14, "PAW_PBE Pb_d 01Jan2000")
     assert len(found.sha256) == 64
     assert "VRHFIN =Pb" in found.text
+
+
+def test_a_cutoff_below_that_of_a_potcar_is_said(with_potcars, cubic):
+    def inputs(encut_ev):
+        settings = load_protocol("demo", {"scf": {"encut_ev": encut_ev}}).settings(Step.SCF)
+        return MAKERS[Step.SCF](settings=settings).inputs(cubic)
+
+    assert find_potcars(["Pb"])["Pb"].enmax_ev == 200
+    assert cutoff_notes(inputs(200)) == []
+    assert "ENCUT = 150 eV is below ENMAX of Cs_sv (200 eV), Pb_d (200 eV)" in cutoff_notes(inputs(150))[0]
 
 
 @pytest.mark.parametrize("symbol", ["Cs_sv", "Pb_d"])
