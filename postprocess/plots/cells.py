@@ -118,7 +118,7 @@ def plot_lattice(cells: Sequence[CellResult], *, ax: Axes | None = None) -> Figu
     """Draw lattice constants against formamidinium, as edges of the pseudo-cubic cell, so that they compare.
 
     Of Pbnm cells these are a/√2, b/√2 and c/2; where a cell is not Pbnm, all are drawn as they are. A ring
-    marks the axis that the formamidinium lies along.
+    marks the axis that the formamidinium was put along.
 
     Parameters
     ----------
@@ -133,8 +133,8 @@ def plot_lattice(cells: Sequence[CellResult], *, ax: Axes | None = None) -> Figu
     names = {"a": r"$a/\sqrt{2}$", "b": r"$b/\sqrt{2}$", "c": "$c/2$"}
     with paper_style():
         figure, ax = figure_and_axes(ax, 85, 66)
-        places = np.arange(len(cells))
-        for axis, colour in AXIS_COLOURS.items():
+        for index, (axis, colour) in enumerate(AXIS_COLOURS.items()):
+            places = np.arange(len(cells)) + 0.12 * (index - 1)  # equal constants stay apart
             lengths = np.array([getattr(cell, f"lattice_{axis}_angstrom") for cell in cells])
             lengths = lengths / (PSEUDOCUBIC[axis] if reduced else 1.0)
             ax.plot(
@@ -144,9 +144,9 @@ def plot_lattice(cells: Sequence[CellResult], *, ax: Axes | None = None) -> Figu
                 color=colour,
                 label=names[axis] if reduced else f"${axis}$",
             )
-            along = [index for index, cell in enumerate(cells) if cell.alignment == axis]
+            along = [place for place, cell in enumerate(cells) if cell.alignment == axis]
             ring = {"markerfacecolor": "none", "markeredgecolor": colour, "markeredgewidth": 0.8}
-            ax.plot(along, lengths[along], "o", markersize=9, **ring)
+            ax.plot(places[along], lengths[along], "o", markersize=9, **ring)
         if any(cell.alignment for cell in cells):
             ring = {"markerfacecolor": "none", "markeredgecolor": GREY, "markeredgewidth": 0.8}
             ax.plot([], [], "o", markersize=8, label="FA axis", **ring)

@@ -113,7 +113,7 @@ def plot_density_change(difference: GridDensity, structure: Structure, title: st
     """
     centre = np.unravel_index(int(np.argmax(difference.values)), difference.values.shape)
     with paper_style():
-        figure = new_figure(PAGE_MM, 118)
+        figure = new_figure(PAGE_MM, 123)
         axes = figure.subplots(2, 3, squeeze=False)
         cuts = [np.take(difference.values, centre[axis], axis=axis) for axis in range(3)]
         sums = [difference.values.sum(axis=axis) * _step(difference, axis) for axis in range(3)]
@@ -130,6 +130,7 @@ def plot_density_change(difference: GridDensity, structure: Structure, title: st
         for axis, ax in enumerate(axes[1]):
             _draw_atoms(ax, structure, axis, None)
             ax.set_title(f"summed along {AXES[axis]}")
+        figure.legend(handles=_atom_marks(structure), loc="outside lower center", ncols=6)
         if title:
             figure.suptitle(title, fontsize=9)
     return figure
@@ -184,6 +185,13 @@ def _picture(ax: Axes, values: FloatArray, structure: Structure, axis: int, **lo
     ax.set_xlabel(f"{AXES[across]} (Å)")
     ax.set_ylabel(f"{AXES[up]} (Å)")
     return image
+
+
+def _atom_marks(structure: Structure) -> list[Artist]:
+    """Return the points of the species that :func:`_draw_atoms` draws, for a legend."""
+    look: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 4, "markeredgecolor": "white"}
+    owners = dict.fromkeys(owners_of(structure)[0])
+    return [Line2D([], [], color=species_colour(owner), label=owner, **look) for owner in owners]
 
 
 def _draw_atoms(ax: Axes, structure: Structure, axis: int, position: float | None) -> None:

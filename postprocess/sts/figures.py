@@ -41,6 +41,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 SYNTHETIC = "synthetic"
+LEGEND_LINE_MM = 4.2
 
 
 def spectra_figure(analysis: StsAnalysis, ax: Axes | None = None) -> Figure:
@@ -80,7 +81,7 @@ def histogram_figure(analysis: StsAnalysis, axes: tuple[Axes, Axes] | None = Non
     """Draw histograms of the edges of individual sweeps, one panel a side, with the Gaussians fitted to them."""
     with paper_style():
         if axes is None:
-            figure = new_figure(COLUMN_MM, 55)
+            figure = new_figure(COLUMN_MM, 55 + LEGEND_LINE_MM * -(-len(analysis.spectra) // 2))
             panels = tuple(figure.subplots(1, 2, sharey=True))
         else:
             figure, panels = axes[0].figure, axes
@@ -94,8 +95,8 @@ def histogram_figure(analysis: StsAnalysis, axes: tuple[Axes, Axes] | None = Non
         panels[1].set_xlabel("Conduction edge (V)")
         panels[0].set_ylabel("Sweeps")
         panels[0].yaxis.get_major_locator().set_params(integer=True)
-        panels[0].margins(y=0.35)
-        _legend(panels[0], loc="upper left")
+        if axes is None:
+            _legend_above(panels[0])
         _mark(panels[1], analysis.result)
         return figure
 
@@ -116,7 +117,7 @@ def trap_figure(analysis: StsAnalysis, ax: Axes | None = None) -> Figure:
             change = changes.get(name)
             text = name
             if change is not None and change.percent is not None:
-                text += f" ({change.percent:+.0f} %)"
+                text += f" ({change.percent:+.0f} %)".replace("-", "\u2212")
             colour = LINE_COLOURS[index % len(LINE_COLOURS)]
             ax.plot(spectrum.bias_v[inside], normalised[inside], color=colour, label=text)
         ax.axvspan(low, high, color=GREY, alpha=0.08, linewidth=0)
@@ -166,7 +167,7 @@ def stability_figure(points: dict[str, list[StabilityPoint]], synthetic: bool = 
     if not points:
         raise InputError("no repeated sweeps", "sweeps of one platelet are told by _sweepN in the file name")
     with paper_style():
-        figure = new_figure(COLUMN_MM, 80)
+        figure = new_figure(COLUMN_MM, 80 + LEGEND_LINE_MM * -(-len(points) // 2))
         upper, lower = figure.subplots(2, 1, sharex=True)
         for index, (name, series) in enumerate(points.items()):
             colour = LINE_COLOURS[index % len(LINE_COLOURS)]
@@ -178,7 +179,7 @@ def stability_figure(points: dict[str, list[StabilityPoint]], synthetic: bool = 
         lower.xaxis.get_major_locator().set_params(integer=True)
         upper.set_ylabel("Gap (eV)")
         lower.set_ylabel("∫dI/dV over first gap\n(relative)")
-        _legend(upper, loc="best")
+        _legend_above(upper)
         if synthetic:
             upper.set_title(SYNTHETIC, fontsize=8, color=GREY, loc="right")
         return figure
@@ -304,6 +305,13 @@ def _tallest(spectrum: GroupSpectra) -> float:
 def _legend(ax: Axes, **options: object) -> None:
     if ax.get_legend_handles_labels()[0]:
         ax.legend(**options)
+
+
+def _legend_above(ax: Axes) -> None:
+    """Name what is drawn above all axes of the figure, where it covers no point."""
+    handles, names = ax.get_legend_handles_labels()
+    if handles:
+        ax.figure.legend(handles, names, loc="outside upper center", ncols=2)
 
 
 def _mark(ax: Axes, result: StsResult) -> None:
