@@ -241,7 +241,7 @@ class _Writer:
         return self._picture(
             "lattice",
             "Lattice constants as edges of the pseudo-cubic cell. A ring marks the axis along which the formamidinium "
-            f"lies.{_level_sentence(self.cells)}",
+            f"was put; where it lies now is in the table of octahedra.{_level_sentence(self.cells)}",
             lambda: plot_lattice(self.cells),
         )
 

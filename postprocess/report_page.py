@@ -77,7 +77,9 @@ class _Counter:
 def _summary(result: StudyResult) -> list[str]:
     """Say in a few lines what came out."""
     complete = [cell for cell in result.cells if not cell.failed]
-    lines = [f"{len(result.cells)} cells, {len(complete)} of them without a failed step."]
+    failed = len(result.cells) - len(complete)
+    cells = f"{len(result.cells)} cell{'s' if len(result.cells) != 1 else ''}"
+    lines = [f"{cells}, {failed} of them with a failed step." if failed else f"{cells}, no step failed."]
     comparison = result.comparison
     reference = reference_cell(comparison)
     rows = {row.cell: row for row in comparison.rows} if comparison is not None else {}

@@ -99,7 +99,8 @@ def _prepared(cell: Cell, prerelax: Prerelax) -> Cell:
             raise InputError(
                 f"start.prerelax: no relaxed cell ships for {cell.label!r}", "use prerelax: none or chgnet for it"
             )
-        return replace(cell, structure=structure, notes=(*cell.notes, "started from the relaxed cell that ships"))
+        built = tuple(f"as built: {note}" for note in cell.notes)
+        return replace(cell, structure=structure, notes=(*built, "started from the relaxed cell that ships instead"))
     if prerelax is Prerelax.CHGNET:
         return replace(cell, notes=(*cell.notes, PRERELAXED))
     return cell
