@@ -85,6 +85,13 @@ def test_verbose_shows_where_an_error_came_from(run, monkeypatch):
         main()
 
 
+@pytest.mark.parametrize("command", [(), ("bands",), ("study", "run")])
+def test_every_command_tells_the_version(run, command):
+    code, out, err = run(*command, "--version")
+    assert (code, err) == (0, "")
+    assert out.startswith("corecrown ")
+
+
 def test_no_command_shows_the_help_and_says_no_more(run):
     code, out, err = run()
     assert code == 2

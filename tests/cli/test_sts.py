@@ -147,6 +147,8 @@ def test_compare_reads_what_sts_saved(study_folder, sweeps, tmp_path):
     assert row["place"] == "crown"
     assert row["sts_shift_uncertainty_ev"] > 0
     assert any("synthetic" in flag for flag in found["flags"])
+    (study_folder / "study.yaml").write_text(f"experiment: {saved}\n", encoding="utf-8")
+    assert document("compare", study_folder)["rows"][1]["place"] == "crown"
 
 
 def test_compare_without_a_study_or_with_a_wrong_experiment(study_folder, tmp_path):

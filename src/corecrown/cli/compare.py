@@ -17,7 +17,8 @@ __all__ = ["compare"]
 def compare(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study (holds study.json).")],
     experiment: Annotated[
-        str | None, typer.Option(help="Name of a shipped experiment file, or the path of one.")
+        str | None,
+        typer.Option(help="Name of a shipped experiment file, or the path of one; that of the study if not said."),
     ] = None,
     gap_uncertainty: Annotated[
         float | None, typer.Option(help="How far the protocol leaves a gap from its converged value, eV.")
@@ -35,7 +36,7 @@ def compare(
     from corecrown.postprocess.study import read_study
 
     study = read_study(directory)
-    measured = load_experiment(experiment) if experiment else load_experiment()
+    measured = load_experiment(experiment or _experiment_of(study.folder) or "sts-core-crown")
     comparison = study.compare(measured, gap_uncertainty)
     if figure is not None:
         from corecrown.postprocess.sts.alignment import energy_scales
@@ -50,3 +51,12 @@ def compare(
     print_parts(comparison)
     if figure is not None:
         typer.echo(f"written: {figure}")
+
+
+def _experiment_of(folder: Path) -> str | None:
+    """Return what the study of a folder names as its experiment, if the folder holds its study file."""
+    from corecrown.resources import read_yaml
+
+    path = folder / "study.yaml"
+    named = read_yaml(path).get("experiment") if path.is_file() else None
+    return str(named) if named else None

@@ -57,6 +57,7 @@ def main() -> None:
     """Run the command line; every foreseen error leaves as one line and a hint, never as a traceback."""
     state.begin(sys.argv[1:])
     try:
+        _show_version(value="--version" in sys.argv[1:])  # every command takes it
         app(standalone_mode=False)
     except typer.Exit as leave:
         raise SystemExit(leave.exit_code) from None

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file, or 'demo' or 'substitution'.")]
+StudyFile = Annotated[
+    Path, typer.Argument(metavar="STUDY.yaml", help="A study file, or the name of one that ships, such as demo.")
+]
 Folder = Annotated[Path, typer.Option("-d", "--directory", help="Folder of the study.")]
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study.")]
 CellLabels = Annotated[list[str] | None, typer.Option("--cell", help="Only this cell; may be given again.")]

@@ -20,7 +20,7 @@ def register(study: typer.Typer) -> None:
 
 def submit(
     study_file: Annotated[
-        Path, typer.Argument(metavar="STUDY.yaml", help="A study file, or 'demo' or 'substitution'.")
+        Path, typer.Argument(metavar="STUDY.yaml", help="A study file, or the name of one that ships, such as demo.")
     ],
     folder: Annotated[Path, typer.Option("-d", "--directory", help="Folder of the study.")],
     scheduler: Annotated[str | None, typer.Option("--scheduler", help="slurm, pbs or sge.")] = None,
