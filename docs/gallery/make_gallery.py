@@ -100,7 +100,7 @@ def section(label: str, structure: Structure, notes: list[str]) -> str:
 def write_picture(figure: Figure, path: Path) -> None:
     """Write a figure as PNG with few colours."""
     drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=80, format="png")
+    figure.savefig(drawn, dpi=107, format="png")
     Image.open(drawn).convert("RGB").quantize(COLOURS).save(path, optimize=True)
 
 
@@ -109,7 +109,7 @@ def main(folder: Path) -> None:
     sections = []
     folder.mkdir(parents=True, exist_ok=True)
     for label, structure, notes in (*study_cells(), *other_structures()):
-        write_picture(draw_cell(structure, title=label, width=9.0), folder / f"{label}.png")
+        write_picture(draw_cell(structure, title=label), folder / f"{label}.png")
         sections.append(section(label, structure, notes))
     (folder / "README.md").write_text("\n".join([INTRODUCTION, *sections]), encoding="utf-8")
 
