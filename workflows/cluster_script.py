@@ -175,7 +175,8 @@ def _commands(scripts: TaskScripts, number: int) -> list[str]:
         f"left=$((walltime - spent - {margin_s(stage.walltime_s)}))",
         '[ "$left" -ge 1 ] || left=1',
         "export CORECROWN_WALLTIME_S=$left",
-        f'timeout -k 20 "$left" {_corecrown(settings)} {run} $cells --in-queue {steps}'.rstrip(),
+        # In the foreground, for the process group of the job: that is what SGE ends with it.
+        f'timeout --foreground -k 20 "$left" {_corecrown(settings)} {run} $cells --in-queue {steps}'.rstrip(),
         "code=$?",
         'echo "== task $task, round $round: exit code $code, $(date -u +%FT%TZ)"',
         "case $code in",
