@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from corecrown.errors import InputError
 from corecrown.postprocess.results import Step
 from corecrown.structures.cells import Cell
 from corecrown.workflows.electronic import ElectronicStructureMaker
@@ -53,7 +54,14 @@ def _require_espresso(work: Work, electronic: ElectronicStructureMaker) -> None:
         find_program(program)
     for cell, steps in work:
         for step in steps:
-            getattr(electronic, step.value).pseudopotentials(cell.structure)
+            maker = getattr(electronic, step.value)
+            maker.pseudopotentials(cell.structure)
+            if step is Step.EXCITATION:
+                # bands that are not there are found now, not after the steps before it
+                try:
+                    maker.inputs(cell.structure)
+                except InputError as error:
+                    raise InputError(f"{cell.label}: {error.message}", error.hint) from error
 
 
 def _require_vasp(work: Work, electronic: ElectronicStructureMaker) -> None:

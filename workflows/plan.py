@@ -120,7 +120,10 @@ def _plan_cell(
     done: dict[Step, StepOutput] = {}
     for step in steps:
         maker = getattr(makers, step.value)
-        pw = maker.inputs(structure)
+        try:
+            pw = maker.inputs(structure)
+        except InputError as error:
+            raise InputError(f"{cell.label}, {step.value}: {error.message}", error.hint) from error
         place = Path("cells") / cell.label / step.value
         needed = STEP_NEEDS[step]
         source = done.get(needed) if needed is not None else None

@@ -49,6 +49,21 @@ class ExcitationSpec(_Spec):
     kinds: list[str] = Field(["neutral"], min_length=1)
     supercell: tuple[int, int, int] = (1, 1, 1)
 
+    @field_validator("kinds", mode="before")
+    @classmethod
+    def _a_list(cls, kinds: Any) -> Any:
+        listed = isinstance(kinds, (list, tuple))
+        if not listed:
+            raise ValueError(f"{kinds!r} is no list of names: write [neutral], or [neutral, hole]")
+        return kinds
+
+    @field_validator("supercell", mode="before")
+    @classmethod
+    def _three_numbers(cls, supercell: Any) -> Any:
+        if not isinstance(supercell, (list, tuple)) or len(supercell) != 3:
+            raise ValueError(f"{supercell!r}: three whole numbers, along a, b and c, as [1, 1, 2]")
+        return supercell
+
     @field_validator("kinds")
     @classmethod
     def _known_kinds(cls, kinds: list[str]) -> list[str]:
@@ -181,9 +196,8 @@ def _validated(content: dict[str, Any], where: str) -> StudySpec:
         first = error.errors()[0]
         unknown = first["type"] == "extra_forbidden"
         message = "unknown key" if unknown else str(first["msg"]).removeprefix("Value error, ")
-        raise InputError(
-            f"{where}, field {_dotted(first['loc'])}: {message}", _hint(first["loc"], first["input"])
-        ) from error
+        place = f"{where}, field {_dotted(first['loc'])}" if first["loc"] else where
+        raise InputError(f"{place}: {message}", _hint(first["loc"], first["input"])) from error
 
 
 def _dotted(location: Sequence[int | str]) -> str:
@@ -192,6 +206,8 @@ def _dotted(location: Sequence[int | str]) -> str:
 
 def _hint(location: Sequence[int | str], found: object) -> str:
     models: dict[str, type[BaseModel]] = {"cells": CellSpec, "start": StartSpec, "excitation": ExcitationSpec}
+    if not location:
+        return "check what the study asks for together"
     model = models.get(str(location[0]))
     if len(location) == 1:
         return known_names(location[0], StudySpec.model_fields, "a study has")

@@ -1,15 +1,19 @@
 """Excited states by name, their occupations, and inputs that are refused before anything runs."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
-from corecrown.errors import InputError
-from corecrown.postprocess.results import Step
+from corecrown.errors import InputError, RunError
+from corecrown.postprocess.results import BandEdges, Step
+from corecrown.workflows.engines import require_ready
+from corecrown.workflows.espresso import programs
 from corecrown.workflows.espresso.excitation import ExcitationMaker
 from corecrown.workflows.espresso.excitation_inputs import ground_input, state_input, with_occupations
 from corecrown.workflows.espresso.excitation_states import (
@@ -22,7 +26,8 @@ from corecrown.workflows.espresso.excitation_states import (
 )
 from corecrown.workflows.espresso.pseudopotentials import PseudopotentialFile
 from corecrown.workflows.protocols import Theory, load_protocol
-from corecrown.workflows.spec import StudySpec
+from corecrown.workflows.record import StepFolder
+from corecrown.workflows.spec import Engine, StudySpec, load_study
 
 
 def hydrogen():
@@ -156,7 +161,7 @@ def test_odd_electrons_are_refused(settings, pseudopotentials):
 
 @pytest.mark.parametrize(
     ("kinds", "said"),
-    [((), "nothing"), (("neutral:vbm>cbm+9",), "conduction_bands"), (("neutral:vbm-1>cbm",), "band 0 is not there")],
+    [((), "nothing"), (("neutral:vbm>cbm+9",), "conduction_bands"), (("neutral:vbm-1>cbm",), "no band lies 1 below")],
 )
 def test_a_maker_refuses_before_anything_runs(kinds, said, settings, pseudopotentials, monkeypatch, tmp_path):
     maker = ExcitationMaker(settings=settings, kinds=kinds, folder=str(tmp_path / "step"))
@@ -198,3 +203,49 @@ def test_overrides_beyond_one_k_point_are_refused(asked):
     with pytest.raises(InputError, match=r"overrides\.excitation"):
         load_protocol("demo", {"excitation": asked})
     load_protocol("demo", {"excitation": {"kpoint_mesh": [1, 1, 1]}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"excitation": {"kinds": "neutral"}}, r"excitation.kinds: 'neutral' is no list of names"),
+        ({"excitation": {"supercell": 2}}, r"excitation.supercell: 2: three whole numbers"),
+        ({"excitation": {"kind": ["neutral"]}}, r"excitation.kind: unknown key"),
+        ({"engine": "vasp", "excitation": {"kinds": ["triplet"]}}, r"study.yaml: excitation.kinds triplet: VASP has"),
+    ],
+)
+def test_a_file_that_asks_wrongly_is_told_where(changes, said, tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump({"name": "s", "steps": ["excitation"], "cells": [{"fa": 0}], **changes}))
+    with pytest.raises(InputError, match=said):
+        load_study(path)
+
+
+def test_bands_that_are_not_there_are_found_before_the_steps_before(settings, pseudopotentials, monkeypatch):
+    """A relaxation of hours does not run first."""
+    monkeypatch.setattr(ExcitationMaker, "pseudopotentials", lambda self, structure: pseudopotentials)
+    monkeypatch.setattr(programs, "find_program", lambda name: name)
+    steps = [Step.RELAX, Step.EXCITATION]
+    maker = ExcitationMaker(settings=settings, kinds=("neutral:vbm>cbm+9",))
+    electronic = SimpleNamespace(steps=steps, relax=maker, excitation=maker)
+    cell = SimpleNamespace(label="mine", structure=hydrogen())
+    with pytest.raises(InputError, match="mine: excitation neutral:vbm>cbm"):
+        require_ready(Engine.ESPRESSO, [(cell, steps)], electronic)
+
+
+def test_metals_alone_are_refused_unless_a_step_found_a_gap(settings, tmp_path, monkeypatch):
+    maker = ExcitationMaker(settings=settings, label="lead", folder=str(tmp_path / "excitation"))
+    lead = Structure(Lattice.cubic(4.95), ["Pb"], [[0, 0, 0]])
+    with pytest.raises(RunError, match=r"lead: Pb is made of metals alone.*gap at Γ"):
+        maker._refuse_metal(StepFolder(tmp_path / "excitation"), lead)
+    maker._refuse_metal(StepFolder(tmp_path / "excitation"), hydrogen())
+    gap = SimpleNamespace(edges=BandEdges(vbm_ev=0, cbm_ev=1, gap_ev=1, direct=True, source="mesh"))
+    monkeypatch.setattr(StepFolder, "finished", lambda self: gap)
+    maker._refuse_metal(StepFolder(tmp_path / "excitation"), lead)
+
+
+def test_relaxing_is_in_the_cost_of_the_plan(settings):
+    still, moving = (
+        ExcitationMaker(settings=settings.model_copy(update={"relax_excited": asked})) for asked in (False, True)
+    )
+    assert moving.cost_factor > 4 * still.cost_factor

@@ -17,6 +17,7 @@ from corecrown.postprocess.excitation_partition import Partition
 from corecrown.postprocess.excitation_shares import fa_statement
 from corecrown.postprocess.results import Excitation, Step, StepResult
 from corecrown.structures.groups import label_groups
+from corecrown.workflows.cost import TYPICAL_IONIC_STEPS
 from corecrown.workflows.espresso.base import PW_OUTPUT, EspressoMaker, scf_files
 from corecrown.workflows.espresso.excitation_charges import (
     density_of,
@@ -43,6 +44,9 @@ from corecrown.workflows.protocols import ExcitationSettings
 from corecrown.workflows.record import StepFolder
 
 __all__ = ["ExcitationMaker", "combined_singlet"]
+
+GROUND_COST, EXCITED_COST = 1.6, 2.4
+"""In plain scf at Γ."""
 
 LEAST_GAP_EV = 0.05
 """A Kohn-Sham gap at Γ below this leaves no edges to move an electron between."""
@@ -92,8 +96,12 @@ class ExcitationMaker(EspressoMaker):
 
     @property
     def cost_factor(self) -> float:
-        """How many plain scf at Γ this costs: 30 s and 46 s for ground and excited state against 19 s (27 atoms)."""
-        return 1.6 + 2.4 * len(self.runs)
+        """How many plain scf at Γ this costs: 30 s and 46 s for ground and excited state against 19 s (27 atoms).
+
+        A step of a relaxation starts from the density of the last one and takes about half of a first scf.
+        """
+        relaxing = 0.5 * EXCITED_COST * TYPICAL_IONIC_STEPS + GROUND_COST if self.settings.relax_excited else 0.0
+        return GROUND_COST + (EXCITED_COST + relaxing) * len(self.runs)
 
     def inputs(self, structure: Structure) -> PwInput:
         """Return the input of the ground state, after checking that each excited state can be written.
@@ -144,7 +152,7 @@ class ExcitationMaker(EspressoMaker):
         RunError
             If the cell is a metal, or no excited state held.
         """
-        self._refuse_metal(launch.record)
+        self._refuse_metal(launch.record, launch.inputs.structure)
         ground, wall_s, notes = self._ground(launch)
         if ground.gap_ev < LEAST_GAP_EV:
             raise RunError(
@@ -187,15 +195,23 @@ class ExcitationMaker(EspressoMaker):
         wall_s = run_pw(launch.folder, launch.inputs)
         return read_ground(launch.folder, launch.inputs), wall_s, []
 
-    def _refuse_metal(self, record: StepFolder) -> None:
-        """Raise if an earlier step of this cell found it to be a metal."""
+    def _refuse_metal(self, record: StepFolder, structure: Structure) -> None:
+        """Raise if an earlier step of this cell found a metal, or none looked and its elements are metals all."""
+        hint = "a Delta-SCF needs a cell with a gap"
+        looked = False
         for step in (Step.BANDS, Step.SCF):
             earlier = StepFolder(record.path.parent / step.value).finished()
-            if earlier is not None and earlier.edges is not None and is_metal(earlier.edges):
-                raise RunError(
-                    f"{self.label}: its {step.value} has no gap: no edges to move an electron between",
-                    "a Delta-SCF needs a cell with a gap",
-                )
+            if earlier is None or earlier.edges is None:
+                continue
+            looked = True
+            if is_metal(earlier.edges):
+                raise RunError(f"{self.label}: its {step.value} has no gap: no edges to move an electron between", hint)
+        if not looked and all(element.is_metal for element in structure.composition.elements):
+            raise RunError(
+                f"{self.label}: {structure.composition.reduced_formula} is made of metals alone, and a gap at Γ would "
+                "not tell that it has one elsewhere",
+                f"{hint}: put scf or bands before excitation in steps, which looks",
+            )
 
     def _excitation(self, attempt: Path, ground: GroundRun, run: StateRun, charges: "_Charges") -> Excitation:
         """Return what is known of one state; of one that did not hold, why."""

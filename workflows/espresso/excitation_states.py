@@ -157,8 +157,8 @@ class ExcitedState:
         hole, electron = self.bands(pairs)
         if self.makes_hole and hole < 0:
             raise InputError(
-                f"excitation {self.name}: band {hole + 1} is not there; {pairs} bands are occupied",
-                f"vbm-{pairs - 1} is the lowest",
+                f"excitation {self.name}: no band lies {self.hole} below the valence edge; {pairs} are occupied",
+                f"{'vbm' if pairs == 1 else f'vbm-{pairs - 1}'} is the lowest",
             )
         if self.adds_electron and electron >= n_bands:
             raise InputError(
