@@ -27,6 +27,12 @@ BOLTZMANN_EV = physical_constants["Boltzmann constant in eV/K"][0]
 WAVE_NUMBER = math.sqrt(2 * m_e * e) / hbar * 1e-9
 """κ of a barrier of 1 eV, 1/nm."""
 
+START_OFFSETS_EV = (0.0, -0.2, -0.4, 0.2, 0.4)
+"""Scissors that a fit starts from, added to the one that makes the gaps equal."""
+
+SAME_MINIMUM_EV = 0.02
+SMALLEST_GAP_EV = 0.2
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class OverlayDos:
@@ -235,22 +241,24 @@ def fit_overlay(
         raise InputError("too few points between the edges", "check the edges and the sweeps")
     start = (edges_v[0], edges_v[1] - edges_v[0] - dos.gap_ev)
     response = _Response.of(bias, junction)
-    best, heights, errors = _fit(response, measured, dos, start)
-    fitted = heights @ response.sides(dos, best)
+    (best, heights, errors), *others = _minima(response, measured, dos, start)
     notes = ["heights of the two edges fitted apart: tunnelling matrix elements are not computed"]
+    r_squared = _r_squared(response, measured, dos, best, heights)
+    for moved, other_heights, _ in others:
+        another = _r_squared(response, measured, dos, moved, other_heights)
+        notes.append(f"another minimum: shift {moved[0]:+.2f} eV, scissor {moved[1]:+.2f} eV, R² {another:.2f}")
     if resampled is not None and len(resampled) > 1:
         many = np.array([_fit(response, row[inside], dos, best)[0] for row in resampled])
         errors = (float(many[:, 0].std(ddof=1)), float(many[:, 1].std(ddof=1)))
     else:
         notes.append("standard errors of least squares: too small, since neighbouring points are not independent")
-    total = float(((measured - measured.mean()) ** 2).sum())
     return OverlayFit(
         shift_ev=best[0],
         scissor_ev=best[1],
         shift_error_ev=errors[0],
         scissor_error_ev=errors[1],
         heights=(float(heights[0]), float(heights[1])),
-        r_squared=1 - float(((measured - fitted) ** 2).sum()) / total if total > 0 else 0.0,
+        r_squared=r_squared,
         range_v=(float(bias[0]), float(bias[-1])),
         notes=notes,
     )
@@ -262,9 +270,39 @@ def fitted_didv(bias_v: Array, dos: OverlayDos, junction: Junction, fit: Overlay
     return np.asarray(np.array(fit.heights) @ sides, dtype=np.float64)
 
 
-def _fit(
-    response: _Response, measured: Array, dos: OverlayDos, start: tuple[float, float]
-) -> tuple[tuple[float, float], Array, tuple[float | None, float | None]]:
+_Moved = tuple[float, float]
+_Fit = tuple[_Moved, Array, tuple[float | None, float | None]]
+
+
+def _minima(response: _Response, measured: Array, dos: OverlayDos, start: _Moved) -> list[_Fit]:
+    """Return the minima found from several scissors, the deepest first, each once.
+
+    A peak of the density of states may come to lie under the measured one, or its flank: each is a minimum.
+    """
+    found: list[_Fit] = []
+    refused: InputError | None = None
+    for offset in START_OFFSETS_EV:
+        if dos.gap_ev + start[1] + offset < SMALLEST_GAP_EV:
+            continue
+        try:
+            one = _fit(response, measured, dos, (start[0], start[1] + offset))
+        except InputError as error:  # so far from the start the density of states may not reach over the bias
+            refused = refused or error
+            continue
+        if not any(np.allclose(one[0], other[0], atol=SAME_MINIMUM_EV) for other in found):
+            found.append(one)
+    if not found:
+        raise refused or InputError("the gap is too small for an overlay", "check the edges")
+    return sorted(found, key=lambda fit: -_r_squared(response, measured, dos, fit[0], fit[1]))
+
+
+def _r_squared(response: _Response, measured: Array, dos: OverlayDos, moved: _Moved, heights: Array) -> float:
+    total = float(((measured - measured.mean()) ** 2).sum())
+    misfit = float(((measured - heights @ response.sides(dos, moved)) ** 2).sum())
+    return 1 - misfit / total if total > 0 else 0.0
+
+
+def _fit(response: _Response, measured: Array, dos: OverlayDos, start: _Moved) -> _Fit:
     size = float(np.abs(measured).max()) or 1.0
 
     def heights(p: Array) -> Array:

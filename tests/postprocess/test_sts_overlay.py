@@ -37,6 +37,21 @@ def test_shift_and_scissor_are_recovered():
     assert fit.r_squared > 0.98
 
 
+def test_the_deepest_of_several_minima_is_taken_and_the_others_are_told():
+    """The measured peak is the second one of the density of states: with equal gaps the first lies under it."""
+    peaks = ((-0.1, 1.0), (2.35, 0.4), (2.7, 1.0))
+    density = sum(height * np.exp(-(((ENERGIES - place) / 0.1) ** 2)) for place, height in peaks)
+    dos = OverlayDos(ENERGIES, density, 2.25)
+    junction = Junction(292, bandwidth_v=0.05)
+    bias = np.linspace(-2, 2.2, 421)
+    measured = simulate_didv(bias, dos, junction, -1.05, 0.0) * np.where(np.abs(bias - 1.3) < 0.12, 0.3, 1.0)
+    fit = fit_overlay(bias, measured, dos, junction, (-1.15, 1.65))
+    assert fit.scissor_ev == pytest.approx(0.0, abs=0.05)
+    assert fit.r_squared > 0.9
+    assert any(note.startswith("another minimum") for note in fit.notes)
+    assert fit.range_v == pytest.approx((-1.45, 1.95), abs=0.02)
+
+
 def test_a_flat_density_of_states_without_a_barrier_is_an_ohmic_contact():
     flat = OverlayDos(ENERGIES, np.ones_like(ENERGIES), GAP)
     np.testing.assert_allclose(simulate_didv(BIAS, flat, Junction(292), 0.0), 1.0, rtol=1e-3)
@@ -80,7 +95,7 @@ def test_overlay_figure_on_synthetic_sweeps():
     junction = Junction(292, bandwidth_v=0.05)
     fit = fit_overlay(spectra.bias_v, spectra.mean_didv, semiconductor(), junction, (-1.13, 1.53))
     figure = overlay_figure(spectra, semiconductor(), junction, fit)
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["synthetic", "DFT", "Pb"]
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["synthetic", "DFT", "Pb", "fitted"]
 
 
 def edge(value, error=0.005):
