@@ -2,10 +2,8 @@
 
 import errno
 import json
-import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -29,12 +27,8 @@ from corecrown.workflows.espresso.run import (
     EspressoJob,
     ParallelPlan,
     RunInterruptedError,
-    _lasted_s,
-    remaining_walltime_s,
     run_program,
 )
-from corecrown.workflows.espresso.saved import copy_density, density_is_whole, xml_is_whole
-from corecrown.workflows.vasp.handlers import SilentVasp
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RECORDED = sorted(path.name for path in FIXTURES.glob("failed_*"))
@@ -226,100 +220,6 @@ def test_ranks_and_pools_are_limited_together(tmp_path):
     assert ParallelPlan(2, 2).limited(tmp_path) == ParallelPlan(2, 1)
 
 
-class Clocks:
-    """A clock that only runs on, which is what is counted by, and one that people and servers set."""
-
-    def __init__(self, monkeypatch):
-        self.run_s = 100.0
-        self.said_s = time.time()
-        monkeypatch.setattr(time, "monotonic", lambda: self.run_s)
-        monkeypatch.setattr(time, "time", lambda: self.said_s)
-
-    def pass_by(self, seconds, looks, handler, folder):
-        """Let time go by with a look now and then; returns what the last look said."""
-        for _ in range(looks):
-            self.run_s += seconds / looks
-            self.said_s += seconds / looks
-            silent = handler.check(str(folder))
-        return silent
-
-
-@pytest.fixture
-def clocks(monkeypatch):
-    return Clocks(monkeypatch)
-
-
-@pytest.fixture
-def running(tmp_path, monkeypatch):
-    monkeypatch.setenv("CORECROWN_SILENCE_LIMIT_S", "60")
-    get_settings.cache_clear()
-    (tmp_path / "pw.out").write_text("iteration # 1\n")
-    (tmp_path / "out").mkdir()
-    return tmp_path
-
-
-def test_silence_counts_the_programs_own_files_only(running, clocks):
-    silence = handlers.Silence("pw")
-    assert not silence.check(str(running)), "nothing is known on the first look"
-    assert not clocks.pass_by(59, 20, silence, running)
-    (running / "custodian.json").write_text("[]")
-    assert clocks.pass_by(2, 1, silence, running)
-    (running / "out" / "corecrown.wfc1").write_text("wavefunctions")
-    assert not silence.check(str(running))
-    assert not clocks.pass_by(59, 20, silence, running)
-
-
-@pytest.mark.parametrize("jump_s", [-1e9, -7200, 7200, 1e9])
-def test_a_clock_that_is_set_ends_no_healthy_run(running, clocks, jump_s):
-    silence = handlers.Silence("pw")
-    silence.check(str(running))
-    assert not clocks.pass_by(30, 15, silence, running)
-    clocks.said_s += jump_s
-    assert not clocks.pass_by(20, 10, silence, running)
-    assert clocks.pass_by(20, 10, silence, running), "nor does it keep a dead one"
-
-
-@pytest.mark.parametrize("written_s", [-1e9, 1e9])
-def test_a_file_server_with_another_clock_ends_no_healthy_run(running, clocks, written_s):
-    silence = handlers.Silence("pw")
-    silence.check(str(running))
-    for number in range(1, 5):
-        assert not clocks.pass_by(50, 10, silence, running)
-        os.utime(running / "pw.out", (abs(written_s) + number,) * 2)
-
-
-def test_a_node_that_was_suspended_ends_no_healthy_run(running, clocks):
-    silence = handlers.Silence("pw")
-    silence.check(str(running))
-    assert not clocks.pass_by(7200, 1, silence, running), "it was not looked at for two hours: it did not run either"
-    assert clocks.pass_by(60, 30, silence, running)
-
-
-def test_a_silent_vasp_is_told_by_the_same_clock(tmp_path, clocks):
-    (tmp_path / "vasp.out").write_text("running\n")
-    silence = SilentVasp(timeout=60)
-    assert not silence.check(str(tmp_path))
-    clocks.said_s += 1e6
-    assert not clocks.pass_by(59, 20, silence, tmp_path)
-    (tmp_path / "OSZICAR").write_text("DAV:   1\n")
-    assert not clocks.pass_by(59, 20, silence, tmp_path)
-    assert clocks.pass_by(9, 3, silence, tmp_path)
-
-
-@pytest.mark.parametrize("jump_s", [-7200, 7200])
-def test_the_time_a_program_took_and_has_left_is_not_that_of_a_clock_that_is_set(tmp_path, monkeypatch, jump_s):
-    output = tmp_path / "pw.out"
-    output.write_text("JOB DONE")
-    began = time.monotonic() - 100
-    monkeypatch.setenv("CORECROWN_WALLTIME_S", "7200")
-    get_settings.cache_clear()
-    before = remaining_walltime_s()
-    real = time.time
-    monkeypatch.setattr(time, "time", lambda: real() + jump_s)
-    assert 99 < _lasted_s(began, output, polling_s=0.5) < 110
-    assert before - 10 < remaining_walltime_s() <= before
-
-
 class Impatient(handlers.PwHandler):
     """A handler of a user's own."""
 
@@ -446,39 +346,6 @@ class TestFreshFolders:
     def test_a_file_that_cannot_be_written_is_no_traceback(self, tmp_path):
         with pytest.raises(RunError, match="Read-only"):
             self.Maker(tmp_path, [OSError(errno.EROFS, "Read-only file system")]).calculate(None)
-
-
-@pytest.mark.parametrize("missing", [0, 1, 100, 60_000])
-def test_a_density_that_is_cut_off_is_noticed(tmp_path, missing):
-    n_vectors = 2397
-    records = [12, 72, 12 * n_vectors, 16 * n_vectors]
-    whole = b"".join(size.to_bytes(4, "little") + bytes(size) + size.to_bytes(4, "little") for size in records)
-    head = b"".join(number.to_bytes(4, "little") for number in (12, 0, n_vectors, 1, 12))
-    path = tmp_path / "charge-density.dat"
-    path.write_bytes((head + whole[20:])[: len(whole) - missing])
-    assert density_is_whole(path) is (missing == 0)
-    path.write_bytes(b"")
-    assert not density_is_whole(path)
-
-
-def test_an_xml_file_that_is_cut_off_is_noticed(tmp_path):
-    path = tmp_path / "data-file-schema.xml"
-    path.write_text("<qes:espresso>\n</qes:espresso>\n")
-    assert xml_is_whole(path)
-    path.write_text("<qes:espresso>\n<output>")
-    assert not xml_is_whole(path)
-
-
-def test_a_density_goes_to_the_scratch_disk_with_the_rest(tmp_path, monkeypatch):
-    monkeypatch.setenv("CORECROWN_SCRATCH_DIR", str(tmp_path / "scratch"))
-    get_settings.cache_clear()
-    saved = tmp_path / "scf" / "out" / "corecrown.save"
-    saved.mkdir(parents=True)
-    (saved / "charge-density.hdf5").write_bytes(b"density")
-    (tmp_path / "bands").mkdir()
-    copy_density(tmp_path / "scf", tmp_path / "bands")
-    assert (tmp_path / "bands" / "out").is_symlink()
-    assert len(list((tmp_path / "scratch").rglob("charge-density.hdf5"))) == 1
 
 
 def test_a_job_that_never_ran_can_be_ended(tmp_path):
