@@ -260,7 +260,7 @@ def test_a_file_that_is_no_study_names_the_place(tmp_path, text, message):
 
 def test_bytes_that_are_no_text_are_an_input_error(tmp_path):
     (tmp_path / "study.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is not text"):
         read_study(tmp_path)
 
 
