@@ -22,7 +22,7 @@ from corecrown.settings import ClusterSettings, QueueResources, get_settings
 from corecrown.structures.cells import Cell
 from corecrown.workflows.cluster_queue import Scheduler, queued_jobs, submit_command, submit_script
 from corecrown.workflows.cluster_script import CELLS_FILE, Stage, TaskScripts, job_name
-from corecrown.workflows.local import claim_folder, read_status
+from corecrown.workflows.local import claim_folder, read_status, require_own_folder, require_unedited
 from corecrown.workflows.manifest import write_manifest
 from corecrown.workflows.owners import LOCK, Life, cell_lock, describe_owner, life_of, read_json
 from corecrown.workflows.record import StepState
@@ -119,11 +119,14 @@ def submit_study(
     folder = folder.resolve()
     settings = get_settings().cluster
     cells = build_cells(spec)
+    steps = SubstitutionStudyMaker.from_spec(spec).electronic.steps
+    require_own_folder(spec, folder)
+    require_unedited(folder, cells, steps)
+    planned = plan_submission(spec, folder, scheduler, cells, settings)
     if dry_run:
-        return plan_submission(spec, folder, scheduler, cells, settings)
+        return planned
     claim_folder(spec, folder)
     with cell_lock(folder / CLUSTER):
-        steps = SubstitutionStudyMaker.from_spec(spec).electronic.steps
         write_manifest(folder, spec, cells, steps)
         waiting = _cells_to_submit(folder, again)
         planned = plan_submission(spec, folder, scheduler, cells, settings, waiting)

@@ -19,7 +19,7 @@ from corecrown.files import write_whole
 from corecrown.postprocess.results import Step
 from corecrown.workflows.cluster import CLUSTER, WORKER, asks_of, families, remote_submissions, unfinished_cells
 from corecrown.workflows.cluster_task import without_comparison
-from corecrown.workflows.local import claim_folder
+from corecrown.workflows.local import claim_folder, require_own_folder, require_unedited
 from corecrown.workflows.manifest import write_manifest
 from corecrown.workflows.owners import cell_lock, read_json
 from corecrown.workflows.record import StepFolder, StepOutput, StepState
@@ -105,11 +105,13 @@ def submit_to_worker(
     if worker not in known:
         raise InputError(f"worker {worker!r} is unknown", f"workers of the project: {', '.join(known) or 'none'}")
     cells = build_cells(spec)
+    maker = SubstitutionStudyMaker.from_spec(spec)
+    require_own_folder(spec, folder)
+    require_unedited(folder, cells, maker.electronic.steps)
     if dry_run:
         return WorkerSubmission(folder, worker, project, shared, [cell.label for cell in cells], {})
     claim_folder(spec, folder)
     with cell_lock(folder / CLUSTER):
-        maker = SubstitutionStudyMaker.from_spec(spec)
         write_manifest(folder, spec, cells, maker.electronic.steps)
         chosen = _cells_to_submit(folder, again)
         number = 1 + max(

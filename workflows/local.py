@@ -41,6 +41,8 @@ __all__ = [
     "forget_step",
     "quiet_libraries",
     "read_status",
+    "require_own_folder",
+    "require_unedited",
     "run_flow",
     "run_study",
     "stored_study",
@@ -61,7 +63,13 @@ class Running:
 
 
 def claim_folder(spec: StudySpec, folder: Path) -> None:
-    """Make a folder this study's own.
+    """Make a folder this study's own; errors as for :func:`require_own_folder`."""
+    require_own_folder(spec, folder)
+    write_whole(folder / STUDY_FILE, f"# Read from {spec.source}\n{spec.to_yaml()}")
+
+
+def require_own_folder(spec: StudySpec, folder: Path) -> None:
+    """Check that a folder is this study's own or can become so; changes nothing.
 
     Raises
     ------
@@ -81,7 +89,19 @@ def claim_folder(spec: StudySpec, folder: Path) -> None:
         raise InputError(f"{folder}: is not empty and holds no study", "give a new or empty folder with -d")
     elif folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file", "give a folder with -d")
-    write_whole(place, f"# Read from {spec.source}\n{spec.to_yaml()}")
+
+
+def require_unedited(folder: Path, cells: Sequence[Cell], steps: Sequence[Step]) -> None:
+    """Check that no input under a finished result was edited, before anything of the study is written anew.
+
+    Raises
+    ------
+    InputError
+        Naming the file.
+    """
+    for cell in cells:
+        for step in steps_of(cell, steps):
+            StepFolder(cell_folder(folder, cell.label) / step.value).require_unedited()
 
 
 def stored_study(folder: Path) -> StudySpec:
@@ -136,6 +156,7 @@ def run_study(
     chosen = every if cells is None else build_cells(spec, cells)
     work = [(cell, steps_of(cell, maker.electronic.steps)) for cell in chosen]
     require_ready(spec.engine, work, maker.electronic)
+    require_unedited(folder, every, maker.electronic.steps)
     claim_folder(spec, folder)
     write_manifest(folder, spec, every, maker.electronic.steps)
     with contextlib.ExitStack() as locks:

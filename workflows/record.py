@@ -119,6 +119,18 @@ class StepFolder:
         _refuse_edited(attempt)
         return result
 
+    def require_unedited(self) -> None:
+        """Check that the inputs of the stored result are those it was computed from.
+
+        Raises
+        ------
+        InputError
+            If one was changed since.
+        """
+        attempt = read_json(self.path / RESULT).get("folder")
+        if isinstance(attempt, str):
+            _refuse_edited(self.path / attempt)
+
     def attempts(self, key: str | None = None) -> list[Path]:
         """Return the attempts, oldest first; only those begun for this key, where one is given."""
         found = sorted(path for path in self.path.glob("attempt-*") if path.is_dir())

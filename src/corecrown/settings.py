@@ -11,6 +11,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     YamlConfigSettingsSource,
 )
 
@@ -132,6 +133,12 @@ def get_settings() -> Settings:
         )
     try:
         return Settings()
+    except SettingsError as error:
+        named = re.search(r'field "(\w+)"', str(error))
+        raise InputError(
+            f"environment: CORECROWN_{named[1].upper() if named else '...'} is no JSON",
+            "fields with parts are given as JSON, such as '{\"ranks\": 4}'",
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])

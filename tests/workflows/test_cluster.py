@@ -157,6 +157,16 @@ def test_a_submission_writes_a_study_file_a_job(tmp_path, monkeypatch):
     assert len(list(folder.glob("cluster/*"))) == 2, "nothing of the first was touched"
 
 
+def test_a_folder_of_another_study_is_refused_before_anything_is_written(tmp_path):
+    _, folder, _ = claimed(tmp_path)
+    other = load_study(write_study(tmp_path / "in", name="other"))
+    for dry_run in (True, False):
+        with pytest.raises(InputError, match="holds study 'silicon'"):
+            submit_study(other, folder, Scheduler.SLURM, dry_run=dry_run)
+    assert "silicon" in (folder / "study.yaml").read_text()
+    assert not (folder / "cluster").exists()
+
+
 def test_a_queue_that_takes_only_some_arrays_is_told(tmp_path, monkeypatch):
     _, folder, _ = claimed(tmp_path)
     monkeypatch.setenv("CORECROWN_CLUSTER", json.dumps({"max_array_size": 2}))

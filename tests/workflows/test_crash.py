@@ -20,8 +20,11 @@ from corecrown.errors import CorecrownError, InputError, RunError
 from corecrown.postprocess.study import read_study
 from corecrown.settings import get_settings
 from corecrown.workflows import owners
+from corecrown.workflows.cluster import submit_study
+from corecrown.workflows.cluster_queue import Scheduler
 from corecrown.workflows.local import read_status, run_study
 from corecrown.workflows.owners import Life, break_lock, cell_lock, life_of, step_lock, this_process
+from corecrown.workflows.spec import load_study
 
 SURVIVED = "the runner alone and its process tree in turn; same gap and lattice, nothing finished ran twice"
 
@@ -224,9 +227,13 @@ def test_an_input_edited_under_a_finished_result_is_refused(tmp_path, record_pro
     before = finished(folder)
     path = folder / "cells/si/scf/attempt-001/pw.in"
     path.write_text(path.read_text().replace("ecutwfc", "! ecutwfc"))
+    kept = {name: (folder / name).read_bytes() for name in ("study.yaml", "study.json", "cells.json")}
     with pytest.raises(InputError, match=r"pw\.in: changed after") as caught:
         run_study(study, folder)
+    with pytest.raises(InputError, match=r"pw\.in: changed after"):
+        submit_study(load_study(write_study(tmp_path / "in", steps="[scf, bands]")), folder, Scheduler.SLURM)
     assert finished(folder) == before
+    assert {name: (folder / name).read_bytes() for name in kept} == kept
     said = str(caught.value.message).replace(str(folder), "DIR")
     record_property(
         TABLE_ROW, ["input edited under a finished result", "pw.in", f"exit code 2: {said}; nothing changed"]
