@@ -5,7 +5,6 @@ Each test leaves a row of the failure table (docs/failures.md, made by docs/make
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -17,13 +16,14 @@ import numpy as np
 import psutil
 import pytest
 from failures import TABLE_ROW
+from provoked import XML, energy, relax, said, scf, settings, silicon, told, upf
 from pymatgen.core import Lattice, Structure
 
 from corecrown.errors import InputError, RunError
 from corecrown.postprocess.results import Step
 from corecrown.settings import get_settings
 from corecrown.workflows.espresso.handlers import corrections
-from corecrown.workflows.espresso.inputs import PwInput, nscf_input, relax_input, scf_input
+from corecrown.workflows.espresso.inputs import nscf_input, scf_input
 from corecrown.workflows.espresso.jobs import BandsMaker, ScfMaker
 from corecrown.workflows.espresso.outputs import read_run
 from corecrown.workflows.espresso.pseudopotentials import find_pseudopotentials
@@ -36,17 +36,10 @@ from corecrown.workflows.espresso.run import (
     write_inputs,
 )
 from corecrown.workflows.owners import process_age_s
-from corecrown.workflows.protocols import Theory, load_protocol
+from corecrown.workflows.protocols import Theory
 
 pytestmark = pytest.mark.espresso
 
-SMALL = {
-    "all": {"cutoff_wfc_ry": 16, "kpoint_mesh": [2, 2, 2]},
-    "relax": {"kpoint_mesh": [2, 2, 2], "force_threshold_ry_bohr": 1e-3, "relax_cell": True},
-    "pdos": {"kpoint_mesh": [2, 2, 2], "conduction_bands": 4},
-    "bands": {"path_spacing": 0.5, "conduction_bands": 4},
-}
-XML = "out/corecrown.save/data-file-schema.xml"
 DENSITY = "out/corecrown.save/charge-density.dat"
 
 
@@ -67,40 +60,6 @@ def row(record_property):
     return leave
 
 
-def silicon(a=5.44, moved=0.0):
-    half = a / 2
-    lattice = Lattice([[0, half, half], [half, 0, half], [half, half, 0]])
-    return Structure(lattice, ["Si", "Si"], [[0, 0, 0], [0.25 + moved, 0.25, 0.25]])
-
-
-def settings(step):
-    return load_protocol("demo", SMALL).settings(step)
-
-
-def upf(*elements):
-    return find_pseudopotentials(elements or ["Si"], "PBE", "SR")
-
-
-def scf(structure=None, **electrons) -> PwInput:
-    pw = scf_input(structure or silicon(), settings(Step.SCF), Theory(), upf())
-    return pw.with_keywords("electrons", **electrons)
-
-
-def relax(structure, **ions) -> PwInput:
-    return relax_input(structure, settings(Step.RELAX), Theory(), upf()).with_keywords("ions", **ions)
-
-
-def told(folder: Path) -> str:
-    """Return what the handlers did, for the table."""
-    return "cured: " + "; ".join(corrections(folder))
-
-
-def said(error: RunError) -> str:
-    """Return what a person is told, for the table, without the folders of the test."""
-    message = error.message.removeprefix("pw.x did not come to a good end: ")
-    return "told: " + re.sub(r"\.?(/[\w.-]+)+/", "", message)
-
-
 @pytest.fixture(scope="module")
 def healthy(tmp_path_factory):
     """A sound scf: its energy is what cured runs must come to, and its density is what bands start from."""
@@ -110,10 +69,6 @@ def healthy(tmp_path_factory):
         get_settings.cache_clear()
         folder = tmp_path_factory.mktemp("healthy")
         return ScfMaker(settings=settings(Step.SCF), folder=str(folder), label="si").calculate(silicon())
-
-
-def energy(folder: Path) -> float:
-    return read_run(folder / XML).energy_ev
 
 
 class TestElectrons:
