@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["break_locks", "fetch_from_workers", "register", "run_as_job", "status_of"]
 
+PROVENANCE_FILE = "provenance.json"
+"""Beside the study file of results that ship (scripts/ship_results.py)."""
+
 
 def register(study: typer.Typer) -> None:
     """Add ``corecrown study submit``."""
@@ -121,6 +124,10 @@ def status_of(folder: Path) -> tuple[dict[str, dict[str, str]], list[str]]:
 
     states = {label: {step: state.value for step, state in row.items()} for label, row in read_status(folder).items()}
     notes = stale_locks(folder)
+    if (folder / PROVENANCE_FILE).is_file():
+        notes.append(
+            "shipped results: the records of the steps were left behind; corecrown compare and report read them"
+        )
     try:
         if remote_submissions(folder):
             notes += _add_workers(folder, states)
