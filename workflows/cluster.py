@@ -35,12 +35,12 @@ __all__ = [
     "Submission",
     "asks_of",
     "cells_in_queue",
+    "cells_to_submit",
     "families",
     "plan_submission",
     "remote_submissions",
     "stale_locks",
     "submit_study",
-    "unfinished_cells",
     "write_submission",
 ]
 
@@ -128,13 +128,13 @@ def submit_study(
     claim_folder(spec, folder)
     with cell_lock(folder / CLUSTER):
         write_manifest(folder, spec, cells, steps)
-        waiting = _cells_to_submit(folder, again)
+        waiting = cells_to_submit(folder, again)
         planned = plan_submission(spec, folder, scheduler, cells, settings, waiting)
         write_submission(planned, spec, cells)
         return _submit(planned)
 
 
-def unfinished_cells(folder: Path, again: bool) -> set[str]:
+def _unfinished_cells(folder: Path, again: bool) -> set[str]:
     """Return the cells of a study that have steps left; all of them where they are asked for again.
 
     Raises
@@ -154,10 +154,24 @@ def unfinished_cells(folder: Path, again: bool) -> set[str]:
     return left
 
 
-def _cells_to_submit(folder: Path, again: bool) -> set[str]:
-    left = unfinished_cells(folder, again)
+def cells_to_submit(folder: Path, again: bool) -> set[str]:
+    """Return the cells that have steps left and that neither a queue nor a worker has.
+
+    Parameters
+    ----------
+    again
+        Finished cells too, and all where nobody can be asked who has them.
+
+    Raises
+    ------
+    InputError
+        If there are none.
+    RunError
+        If some were submitted before and nobody can be asked.
+    """
+    left = _unfinished_cells(folder, again)
     try:
-        there = cells_in_queue(folder)
+        there = {**_cells_at_workers(folder), **cells_in_queue(folder)}
     except RunError as error:
         if again:
             return left
@@ -165,14 +179,21 @@ def _cells_to_submit(folder: Path, again: bool) -> set[str]:
             f"{folder}: was submitted before, and whether its jobs are still there is not known: {error.message}",
             "submit from a machine of the cluster; or, if they are gone, give --again",
         ) from error
-    left -= there.keys()
-    if not left:
-        waiting = sum(not running for running in there.values())
+    if not left - there.keys():
+        theirs = [running for label, running in there.items() if label in left]
         raise InputError(
-            f"{folder}: is submitted already: {len(there) - waiting} cell(s) running, {waiting} waiting",
+            f"{folder}: is submitted already: {sum(theirs)} cell(s) running, {len(theirs) - sum(theirs)} waiting",
             "corecrown study status follows them; nothing was submitted",
         )
-    return left
+    return left - there.keys()
+
+
+def _cells_at_workers(folder: Path) -> dict[str, bool]:
+    if not remote_submissions(folder):
+        return {}
+    from corecrown.workflows.cluster_remote import cells_at_workers
+
+    return cells_at_workers(folder)
 
 
 def plan_submission(

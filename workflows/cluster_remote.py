@@ -17,7 +17,7 @@ from jobflow import Flow
 from corecrown.errors import CorecrownError, InputError, RunError
 from corecrown.files import write_whole
 from corecrown.postprocess.results import Step
-from corecrown.workflows.cluster import CLUSTER, WORKER, asks_of, families, remote_submissions, unfinished_cells
+from corecrown.workflows.cluster import CLUSTER, WORKER, asks_of, cells_to_submit, families, remote_submissions
 from corecrown.workflows.cluster_task import without_comparison
 from corecrown.workflows.local import claim_folder, require_own_folder, require_unedited
 from corecrown.workflows.manifest import write_manifest
@@ -26,7 +26,7 @@ from corecrown.workflows.record import StepFolder, StepOutput, StepState
 from corecrown.workflows.spec import StudySpec
 from corecrown.workflows.study import StudyInfo, SubstitutionStudyMaker, build_cells, cell_folder
 
-__all__ = ["WorkerSubmission", "fetch_results", "states_at_workers", "submit_to_worker"]
+__all__ = ["WorkerSubmission", "cells_at_workers", "fetch_results", "states_at_workers", "submit_to_worker"]
 
 OVER = {"COMPLETED", "FAILED", "REMOTE_ERROR", "STOPPED", "USER_STOPPED"}
 """States of jobflow-remote in which nothing happens of itself any more."""
@@ -113,7 +113,7 @@ def submit_to_worker(
     claim_folder(spec, folder)
     with cell_lock(folder / CLUSTER):
         write_manifest(folder, spec, cells, maker.electronic.steps)
-        chosen = _cells_to_submit(folder, again)
+        chosen = cells_to_submit(folder, again)
         number = 1 + max(
             (int(path.name) for path in (folder / CLUSTER).glob("[0-9]*") if path.name.isdigit()), default=0
         )
@@ -129,17 +129,6 @@ def submit_to_worker(
             done = WorkerSubmission(place, worker, project, shared, sorted(chosen), jobs)
             _note(done)
     return done
-
-
-def _cells_to_submit(folder: Path, again: bool) -> set[str]:
-    left = unfinished_cells(folder, again)
-    there = {what.split()[0] for what, (state, _) in states_at_workers(folder).items() if state not in OVER}
-    if not left - there:
-        raise InputError(
-            f"{folder}: is submitted already: {len(left & there)} cell(s) wait or run at a worker",
-            "jf job list follows them; nothing was submitted",
-        )
-    return left - there
 
 
 def _leave_out_collecting(flow: Flow) -> None:
@@ -193,6 +182,16 @@ def states_at_workers(folder: Path) -> dict[str, tuple[str, str]]:
             for info in controller.get_jobs_info(db_ids=list(names)):
                 said = (info.error or "").strip().splitlines()
                 found[names[info.db_id]] = (info.state.value, said[-1] if said else "")
+    return found
+
+
+def cells_at_workers(folder: Path) -> dict[str, bool]:
+    """Return the cells of which a worker has steps that wait or run, and whether one of them runs."""
+    found: dict[str, bool] = {}
+    for what, (state, _) in states_at_workers(folder).items():
+        if state not in OVER:
+            label = what.split()[0]
+            found[label] = found.get(label, False) or state == "RUNNING"
     return found
 
 

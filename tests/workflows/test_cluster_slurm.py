@@ -309,6 +309,8 @@ def test_a_worker_of_jobflow_remote_whose_runner_is_killed(project, tmp_path, re
     someone = holder(folder / "cells" / "busy")
     twice = corecrown("study", "submit", study, "-d", folder, "--worker", "here")
     assert (twice.returncode, "submitted already" in twice.stderr) == (2, True)
+    other = corecrown("study", "submit", study, "-d", folder, "--scheduler", "slurm")
+    assert (other.returncode, "submitted already" in other.stderr) == (2, True), "whichever way was taken first"
     runner = subprocess.Popen([project, "runner", "run"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until(lambda: list(folder.glob("cells/*/scf/attempt-*")))
     runner.kill()
