@@ -21,7 +21,8 @@ def compare(
         typer.Option(help="Name of a shipped experiment file, or the path of one; that of the study if not said."),
     ] = None,
     gap_uncertainty: Annotated[
-        float | None, typer.Option(help="How far the protocol leaves a gap from its converged value, eV.")
+        float | None,
+        typer.Option(help="How far a gap is from its converged value, eV; what the protocol says if not said."),
     ] = None,
     figure: FigureFile = None,
     as_json: AsJson = False,

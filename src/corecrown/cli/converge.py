@@ -31,8 +31,12 @@ def converge(
         str, typer.Option("--protocol", help="Gives the mesh of the cutoff series and the cutoff of the mesh series.")
     ] = "fast",
     functional: Annotated[str, typer.Option("--functional", help="PBE or PBEsol.")] = "PBE",
-    cutoffs: Annotated[str | None, typer.Option("--cutoffs", help="In Ry, for example 40,60,80.")] = None,
-    meshes: Annotated[str | None, typer.Option("--meshes", help="For example 1x1x1,2x2x1,2x2x2.")] = None,
+    cutoffs: Annotated[
+        str | None, typer.Option("--cutoffs", help="In Ry, for example 40,60,80 (40 to 100 if not said).")
+    ] = None,
+    meshes: Annotated[
+        str | None, typer.Option("--meshes", help="For example 1x1x1,2x2x1,2x2x2; ever denser ones if not said.")
+    ] = None,
     at_cutoff: Annotated[
         float | None, typer.Option("--at-cutoff", help="Cutoff of the mesh series, Ry; the protocol's if not said.")
     ] = None,

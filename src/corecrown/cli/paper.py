@@ -21,9 +21,7 @@ def register(app: typer.Typer) -> None:
 def paper(
     folders: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="[DIR]...", help="Folders of studies, the best first; without one, the shipped results."
-        ),
+        typer.Argument(metavar="DIR", help="Folders of studies, the best first; without one, the shipped results."),
     ] = None,
     as_json: AsJson = False,
     verbose: Verbose = False,

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-Files = Annotated[list[str] | None, typer.Argument(help="Files, folders or patterns of sweeps (one group).")]
+Files = Annotated[
+    list[str] | None, typer.Argument(metavar="FILES", help="Files, folders or patterns of sweeps (one group).")
+]
 Group = Annotated[
     list[str] | None,
     typer.Option("--group", "-g", metavar="NAME=PATTERN", help="A group of sweeps; the first is the reference."),
@@ -51,7 +53,9 @@ def sts(
         Path | None, typer.Option(help="Make synthetic sweeps of three places in this new folder, and analyse those.")
     ] = None,
     cell: Cell = None,
-    method: Annotated[str, typer.Option(help="How edges are found.")] = "first-peak",
+    method: Annotated[
+        str, typer.Option(help="How edges are found: first-peak, onset-log or onset-linear.")
+    ] = "first-peak",
     prominence: Annotated[float, typer.Option(help="Of a peak, part of the largest on its side.")] = 0.1,
     bandwidth: Annotated[float, typer.Option(help="Of the derivative, full width, V.")] = 0.05,
     window: Annotated[tuple[float, float], typer.Option(help="Of the trap integral, V.")] = (-0.8, 1.0),
@@ -59,7 +63,7 @@ def sts(
     temperature: Annotated[float | None, typer.Option(help="K, where the files do not say.")] = None,
     resamples: Annotated[int, typer.Option(help="Of platelets, for intervals; 0 for none.")] = 1000,
     keep_outliers: Annotated[bool, typer.Option("--keep-outliers", help="Average tip changes and drift too.")] = False,
-    lockin: Annotated[bool, typer.Option("--lock-in", help="dI/dV from the calibrated lock-in channel.")] = False,
+    lockin: Annotated[bool, typer.Option("--lock-in", help="Take dI/dV from the calibrated lock-in channel.")] = False,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:

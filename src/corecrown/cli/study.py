@@ -18,8 +18,10 @@ StudyFile = Annotated[
 Folder = Annotated[Path, typer.Option("-d", "--directory", help="Folder of the study.")]
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study.")]
 CellLabels = Annotated[list[str] | None, typer.Option("--cell", help="Only this cell; may be given again.")]
-ProtocolName = Annotated[str | None, typer.Option("--protocol", help="demo, fast, balanced or precise.")]
-EngineName = Annotated[str | None, typer.Option("--engine", help="espresso or vasp.")]
+ProtocolName = Annotated[
+    str | None, typer.Option("--protocol", help="demo, fast, balanced or precise; that of the file if not said.")
+]
+EngineName = Annotated[str | None, typer.Option("--engine", help="espresso or vasp; that of the file if not said.")]
 
 MOST_CELLS_OF_A_REPORT = 200
 """A report of more cells takes minutes and is made on request."""

@@ -26,14 +26,22 @@ def submit(
         Path, typer.Argument(metavar="STUDY.yaml", help="A study file, or the name of one that ships, such as demo.")
     ],
     folder: Annotated[Path, typer.Option("-d", "--directory", help="Folder of the study.")],
-    scheduler: Annotated[str | None, typer.Option("--scheduler", help="slurm, pbs or sge.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", help="slurm, pbs or sge; that of the settings if not said.")
+    ] = None,
     worker: Annotated[str | None, typer.Option("--worker", help="A worker of your jobflow-remote project.")] = None,
-    project: Annotated[str | None, typer.Option("--project", help="The jobflow-remote project; its default.")] = None,
+    project: Annotated[
+        str | None, typer.Option("--project", help="The jobflow-remote project; its own default if not said.")
+    ] = None,
     elsewhere: Annotated[
         bool, typer.Option("--elsewhere", help="The worker does not see DIR: results are fetched by collect.")
     ] = False,
-    protocol: Annotated[str | None, typer.Option("--protocol", help="demo, fast, balanced or precise.")] = None,
-    engine: Annotated[str | None, typer.Option("--engine", help="espresso or vasp.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="demo, fast, balanced or precise; that of the file if not said.")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option("--engine", help="espresso or vasp; that of the file if not said.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the scripts; write and submit nothing.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Submit finished cells too, and without asking.")] = False,
     as_json: AsJson = False,
