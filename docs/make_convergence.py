@@ -21,16 +21,17 @@ from pymatgen.core import Lattice, Structure
 
 from corecrown.postprocess.convergence import ConvergenceResult, ConvergenceRow, ConvergenceSeries, Quantity
 from corecrown.postprocess.results import Step
-from corecrown.structures.cells import committed_relaxed
 from corecrown.structures.crystals import Crystal, load_crystal
 from corecrown.structures.files import write_structure
 from corecrown.structures.substitution import substitute
 from corecrown.workflows.convergence import PointMaker
-from corecrown.workflows.espresso.outputs import read_run
+from corecrown.workflows.espresso.outputs import PwRun, read_run
 from corecrown.workflows.protocols import load_protocol
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, KEPT, RUNS = ROOT / "docs" / "convergence.md", ROOT / "docs" / "convergence", ROOT / "runs" / "convergence"
+CELLS = KEPT / "cells"
+"""The cells of the study as they were when this was measured."""
 
 CUTOFFS = ["--protocol", "fast", "--cutoffs", "40,50,60,80,100,120"]
 GAMMA = ["--protocol", "fast", "--vary", "cutoff", "--cutoffs", "40,50,60,80,100", "--at-mesh", "1x1x1"]
@@ -41,14 +42,15 @@ STUDIES: dict[str, tuple[str, list[str]]] = {
         [*CUTOFFS, "--at-mesh", "2x2x2", *MESHES, "1x1x1,2x2x2,3x3x3,4x4x4,6x6x6"],
     ),
     "fapbbr3-cubic": ("fapbbr3-cubic.cif", [*CUTOFFS, "--at-mesh", "2x2x2", *MESHES, "1x1x1,2x2x2,3x3x3,4x4x4"]),
-    "fa000-cutoff": ("fa000", GAMMA),
-    "fa025-b-cutoff": ("fa025-b", GAMMA),
-    "fa000-mesh": ("fa000", [*MESHES, "1x1x1,2x2x1,2x2x2,3x3x2", "--vary", "mesh", "--no-stress"]),
+    "fa000-cutoff": ("fa000.json", GAMMA),
+    "fa025-b-cutoff": ("fa025-b.json", GAMMA),
+    "fa000-mesh": ("fa000.json", [*MESHES, "1x1x1,2x2x1,2x2x2,3x3x2", "--vary", "mesh", "--no-stress"]),
 }
 """Cell, and what `corecrown converge` is told, by the name of the study."""
 
 SHIFTED = "fa000-shifted"
 SHIFTED_MESHES = [([2, 2, 1], [1, 1, 0]), ([2, 2, 2], [1, 1, 1])]
+DENSEST_MESH = ([3, 3, 2], [0, 0, 0])
 
 
 def make_cells(folder: Path) -> None:
@@ -64,7 +66,7 @@ def make_cells(folder: Path) -> None:
 def run(name: str) -> int:
     """Run one study, and keep its results."""
     cell, options = STUDIES[name]
-    cell = str(RUNS / cell) if cell.endswith(".cif") else cell
+    cell = str((RUNS if cell.endswith(".cif") else CELLS) / cell)
     folder = RUNS / name
     command = [str(Path(sys.executable).with_name("corecrown")), "converge", cell, *options, "-d", str(folder)]
     code = subprocess.run([*command, "--figure", str(KEPT / f"{name}.svg")], check=False).returncode
@@ -75,38 +77,40 @@ def run(name: str) -> int:
 
 
 def run_shifted() -> None:
-    """Compute `fa000` on meshes shifted by half a step, and keep what their forces miss of the densest mesh.
-
-    The first is the one that the protocol demo relaxes on.
-    """
-    structure = committed_relaxed("fa000")
-    densest = ConvergenceResult.model_validate_json((KEPT / "fa000-mesh.json").read_text()).points[-1]
-    rows = []
-    for mesh, shift in SHIFTED_MESHES:
-        settings = load_protocol("demo", {"scf": {"kpoint_mesh": mesh, "kpoint_shift": shift}}).settings(Step.SCF)
-        folder = RUNS / SHIFTED / _times(mesh)
-        done = PointMaker(settings=settings, folder=str(folder), stress=False).calculate(structure)
-        run = read_run(Path(done.dir_name) / done.result.files["xml"])
-        energy = done.result.energy_ev - densest.energy_ev
-        rows.append(
-            {
-                "cutoff_wfc_ry": settings.cutoff_wfc_ry,
-                "kpoint_mesh": mesh,
-                "kpoint_shift": shift,
-                "n_kpoints": len(run.kpoints),
-                "force_difference_ev_angstrom": _largest(
-                    np.array(run.forces_ev_angstrom) - np.array(densest.forces_ev_angstrom)
-                ),
-                "energy_difference_mev_per_atom": round(1000 * energy / len(structure), 4),
-            }
-        )
+    """Compute `fa000` on meshes shifted by half a step, and keep what their forces and pressure miss of the densest."""
+    structure = Structure.from_file(CELLS / "fa000.json")
+    runs = [_compute_mesh(structure, mesh, shift) for mesh, shift in [*SHIFTED_MESHES, DENSEST_MESH]]
+    densest = runs[-1]
+    rows = [
+        {
+            "cutoff_wfc_ry": 40.0,
+            "kpoint_mesh": mesh,
+            "kpoint_shift": shift,
+            "n_kpoints": len(run.kpoints),
+            "force_difference_ev_angstrom": _largest(_forces(run) - _forces(densest)),
+            "pressure_difference_kbar": round(run.pressure_kbar - densest.pressure_kbar, 3),
+            "energy_difference_mev_per_atom": round(1000 * (run.energy_ev - densest.energy_ev) / len(structure), 4),
+        }
+        for (mesh, shift), run in zip(SHIFTED_MESHES, runs, strict=False)
+    ]
     content = {
         "cell": "fa000",
-        "compared_with": densest.kpoint_mesh,
-        "largest_force_there_ev_angstrom": _largest(np.array(densest.forces_ev_angstrom)),
+        "compared_with": DENSEST_MESH[0],
+        "largest_force_there_ev_angstrom": _largest(_forces(densest)),
+        "pressure_there_kbar": round(densest.pressure_kbar, 3),
         "rows": rows,
     }
     (KEPT / f"{SHIFTED}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _compute_mesh(structure: Structure, mesh: list[int], shift: list[int]) -> PwRun:
+    settings = load_protocol("demo", {"scf": {"kpoint_mesh": mesh, "kpoint_shift": shift}}).settings(Step.SCF)
+    done = PointMaker(settings=settings, folder=str(RUNS / SHIFTED / _times(mesh))).calculate(structure)
+    return read_run(Path(done.dir_name) / done.result.files["xml"])
+
+
+def _forces(run: PwRun) -> np.ndarray:
+    return np.array(run.forces_ev_angstrom)
 
 
 def _largest(vectors: np.ndarray) -> float:
