@@ -11,7 +11,8 @@ says so.
 sumo reads vasprun.xml alone, so the numbers of each OUTCAR and PROCAR are written into one, which sumo and we read;
 effmass and we read OUTCAR and PROCAR as well. VASP leaves bands of hybrid runs out of order at some k-points of zero
 weight. We order them by energy, sumo and effmass follow the order of the file: both are asked twice, once with the
-levels as they stand and once in order. The table goes to the terminal, and with --save into FILE as JSON.
+levels as they stand and once in order. The table goes to the terminal, and with --save into FILE as JSON; runs that
+stand in FILE are not done again.
 """
 
 import argparse
@@ -35,8 +36,8 @@ from corecrown.workflows.vasp.outcar import read_outcar_run
 PROGRAMS = ("sumo==3.0.0", "effmass==2.3.1")
 LINES, MESHES = "effmass==2.3.1", ("amset==0.5.1", "galore==0.10.0", "ifermi==0.3.1")
 REFERENCE = Path(__file__).with_name("vasp_third_party_reference.py")
-LARGEST_PROCAR = 20e6
-"""Bytes of a PROCAR that effmass is asked to read; larger ones take it minutes."""
+LARGEST_PROCAR = 4e6
+"""Bytes of a PROCAR that effmass is asked to read; with larger ones it takes minutes."""
 
 
 def fetch(package, work):
@@ -200,7 +201,8 @@ def ours(path, *methods):
 def paired(mine, theirs):
     """Return the largest relative difference of two sets of masses, how many there are, and how many stay single.
 
-    Of masses with the same carrier, spin, band and k-point (modulo the reciprocal lattice) each takes the nearest.
+    Of masses with the same carrier, spin, band and k-point (modulo the reciprocal lattice) each takes the nearest. Hole
+    masses are positive with us and negative with them.
     """
     if isinstance(mine, dict) or not mine:
         return None, 0, len(theirs)
@@ -216,34 +218,37 @@ def paired(mine, theirs):
         if not same:
             single += 1
             continue
-        nearest = min(same, key=lambda row: abs(1 / row[4] - 1 / abs(mass)))
+        positive = -mass if carrier == "hole" else mass
+        nearest = min(same, key=lambda row: abs(1 / row[4] - 1 / positive))
         left.remove(nearest)
-        worst = max(worst, abs(nearest[4] / abs(mass) - 1))
+        worst = max(worst, abs(nearest[4] / positive - 1))
         pairs += 1
     return worst, pairs, single + len(left)
 
 
-def compare_lines(work, only):
-    effmass = fetch(LINES, work)
-    tasks, mine = [], {}
-    for name, folder in runs_of_lines(effmass, work).items():
-        if only not in name:
+def compare_lines(work, only, done):
+    """Return a row for each band structure; ``done`` holds those of an earlier call and is added to."""
+    wanted = {name: folder for name, folder in runs_of_lines(fetch(LINES, work), work).items() if only in name}
+    for name, folder in wanted.items():
+        if name in done:
             continue
         run, bands = read_outcar_run(folder), read_band_structure(folder).bands
         target = work / "converted" / name.replace("/", "-").replace(" ", "-")
         write_vasprun(target, run, bands, in_order=False)
-        write_vasprun(target / "in-order", run, bands, in_order=True)
-        mine[name] = ours(folder, "sumo", "effmass-ls", "ours")
-        mine[name] |= {"unordered": out_of_order(run), "n_kpoints": len(run.kpoints), "xml": ours(target, "sumo")}
+        own = ours(folder, "sumo", "effmass-ls", "ours")
+        own |= {"unordered": out_of_order(run), "n_kpoints": len(run.kpoints), "xml": ours(target, "sumo")}
         small = (folder / "PROCAR").stat().st_size <= LARGEST_PROCAR and len(run.eigenvalues_ev) == 1
         mesh = int((run.weights > 0).sum()) if (run.weights == 0).any() else 0
-        common = {"folder": str(folder) if small else None, "mesh": mesh}
-        tasks.append({"name": name, "vasprun": str(target / "vasprun.xml"), "in_order": False} | common)
-        inside = str(target / "in-order" / "vasprun.xml")
-        tasks.append({"name": f"{name} in order", "vasprun": inside, "in_order": True} | common)
-        print(f"{name}: {len(run.kpoints)} k-points, {run.functional}", flush=True)
-    theirs = ask(work, tasks)
-    return [row_of(name, own, theirs[name], theirs[f"{name} in order"]) for name, own in mine.items()]
+        task = {"name": "as it is", "vasprun": str(target / "vasprun.xml"), "mesh": mesh}
+        tasks = [task | {"folder": str(folder) if small else None, "in_order": False}]
+        if own["unordered"]:
+            write_vasprun(target / "in-order", run, bands, in_order=True)
+            inside = {"name": "in order", "vasprun": str(target / "in-order" / "vasprun.xml"), "in_order": True}
+            tasks.append(tasks[0] | inside)
+        theirs = ask(work, tasks)
+        done[name] = row_of(name, own, theirs["as it is"], theirs.get("in order", theirs["as it is"]))
+        print_lines([done[name]], header=len(done) == 1)
+    return done
 
 
 def row_of(name, own, as_it_is, in_order):
@@ -271,24 +276,24 @@ def signed(masses):
     return [[*row[:4], -row[4] if row[0] == "hole" else row[4]] for row in masses]
 
 
-def compare_meshes(work, only):
+def compare_meshes(work, only, done):
+    """Add what is compared of each vasprun.xml on a mesh."""
     files = {}
     for package in MESHES:
         folder = fetch(package, work)
         for path in sorted(folder.rglob("vasprun.xml*")):
             name = f"{package.partition('==')[0]}: {path.parent.relative_to(folder)}"
-            if only in name:
+            if only in name and name not in done:
                 files[name] = path
-    theirs = ask(work, [{"name": name, "mesh_file": str(path)} for name, path in files.items()])
-    rows = []
+    theirs = ask(work, [{"name": name, "mesh_file": str(path)} for name, path in files.items()]) if files else {}
     for name, path in files.items():
         own, other = ours(path), theirs[name]["pymatgen"]
         row = {"name": name, "functional": own["functional"], "spin_orbit": own["spin_orbit"], "gap_ev": own["gap_ev"]}
         row |= {"pymatgen_gap_ev": other["gap_ev"], "on_lines": own["on_lines"], "notes": own["notes"]}
         if own["gap_ev"] is not None and other["gap_ev"]:
             row["edges_off_ev"] = max(abs(own[edge] - other[edge]) for edge in ("vbm_ev", "cbm_ev"))
-        rows.append(row)
-    return rows
+        done[name] = row
+        print(f"{name}: {row['functional']}, gap {row['gap_ev']}, pymatgen {row['pymatgen_gap_ev']}", flush=True)
 
 
 def ask(work, tasks):
@@ -314,9 +319,10 @@ def shown(pairs):
     return f"{number} to {worst:.0e}" + (f", {single} without a partner" if single else "")
 
 
-def print_lines(rows):
-    header = ("Run", "Functional", "k-points, out of order", "Gap, eV: ours", "sumo", "Masses as sumo", "in order")
-    print("| " + " | ".join((*header, "Masses as effmass", "in order", "our fit")) + " |\n|" + "---|" * 10)
+def print_lines(rows, *, header):
+    columns = ("Run", "Functional", "k-points, out of order", "Gap, eV: ours", "sumo", "Masses as sumo", "in order")
+    if header:
+        print("| " + " | ".join((*columns, "Masses as effmass", "in order", "our fit")) + " |\n|" + "---|" * 10)
     for row in rows:
         level = row["functional"] + (" + SOC" if row["spin_orbit"] else "")
         sumo, ordered = row["sumo_as_it_is"], row["sumo_in_order"]
@@ -324,7 +330,7 @@ def print_lines(rows):
         cells += [f"{sumo['gap_ev']:.4f}" if "gap_ev" in sumo else sumo["error"]]
         cells += [shown(sumo.get("masses")), shown(ordered.get("masses"))]
         cells += [shown(row.get("effmass_as_it_is")), shown(row.get("effmass_in_order")), str(row["ours"])]
-        print("| " + " | ".join(cells) + " |")
+        print("| " + " | ".join(cells) + " |", flush=True)
 
 
 def main():
@@ -333,15 +339,17 @@ def main():
     parser.add_argument("--only", default="", help="runs whose name holds this")
     parser.add_argument("--save", type=Path, help="write all as JSON here")
     chosen = parser.parse_args()
+    kept = chosen.save is not None and chosen.save.is_file()
+    done = json.loads(chosen.save.read_text()) if kept else {"lines": {}, "meshes": {}}
     with tempfile.TemporaryDirectory() as scratch:
         work = (chosen.work or Path(scratch)).resolve()
         work.mkdir(parents=True, exist_ok=True)
-        lines, meshes = compare_lines(work, chosen.only), compare_meshes(work, chosen.only)
-    print_lines(lines)
-    for row in meshes:
-        print(f"{row['name']}: {row['functional']}, gap {row['gap_ev']}, pymatgen {row['pymatgen_gap_ev']}")
-    if chosen.save:
-        chosen.save.write_text(json.dumps({"lines": lines, "meshes": meshes}, indent=1) + "\n")
+        try:
+            compare_lines(work, chosen.only, done["lines"])
+            compare_meshes(work, chosen.only, done["meshes"])
+        finally:
+            if chosen.save:
+                chosen.save.write_text(json.dumps(done, indent=1) + "\n")
 
 
 if __name__ == "__main__":

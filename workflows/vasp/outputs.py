@@ -25,6 +25,9 @@ __all__ = ["find_vaspruns", "read_vasp_bands", "read_vasp_dos"]
 
 FloatArray = npt.NDArray[np.float64]
 
+OUT_OF_ORDER_EV = 1e-3
+"""Levels that stand the wrong way round by less than this count as degenerate."""
+
 
 def find_vaspruns(path: Path) -> list[Path]:
     """Return the vasprun.xml of a folder, or those of its ``split-*`` folders (bands that were computed in parts).
@@ -102,7 +105,7 @@ def read_vasp_bands(path: Path) -> dict[str, Any]:
         "spin_orbit": run.spin_orbit,
         "code": "VASP",
         "code_version": run.code_version,
-        "notes": _notes(runs),
+        "notes": [*_notes(runs), *_order_notes(part)],
     }
 
 
@@ -133,6 +136,16 @@ def _notes(runs: Sequence[VaspRun]) -> list[str]:
     if len(runs) > 1:
         notes.append(f"bands of {len(runs)} split folders, put together")
     return notes
+
+
+def _order_notes(run: VaspRun) -> list[str]:
+    """Say so where levels do not stand in the order of their energies, as hybrid runs leave them now and then."""
+    wrong = int((np.diff(run.eigenvalues_ev, axis=2) < -OUT_OF_ORDER_EV).any(axis=(0, 2)).sum())
+    if not wrong:
+        return []
+    places = f"{wrong} of {len(run.kpoints)} k-points"
+    what = "they are taken by energy; programs that follow the order of the file find other masses"
+    return [f"VASP wrote the levels of {places} out of order: {what}"]
 
 
 def _with_labels(bands: BandStructureSymmLine, folder: Path, fermi: float) -> BandStructure:

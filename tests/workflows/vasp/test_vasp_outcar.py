@@ -43,8 +43,7 @@ def outcar(spins=1, spinor=False, mesh=0, gga="PE", hybrid=False):
         *(f"   VRHFIN ={name}: s\n   LEXCH  = PE\n   TITEL  = PAW_PBE {name} 06Sep2000" for name in ("Cs", "Pb", "Br")),
         "|      I found NBANDS    =        3  now  NBANDS  =       4                   |",
         " Dimension of arrays:",
-        f"   k-points           NKPTS = {kpoints:6d}   k-points in BZ     NKDIM = {kpoints:6d}"
-        "   number of bands    NBANDS=      4",
+        f"   k-points           NKPTS = {kpoints:6d}   k-points in BZ   NKDIM = {kpoints:6d}  bands   NBANDS=      4",
         "   ions per type =               1   1   3",
         f"   ICHARG = {0 if hybrid else 11:6d}    charge: 1-file 2-atom 10-const",
         f"   ISPIN  = {spins:6d}    spin polarized calculation?",
@@ -158,6 +157,19 @@ class TestOutcarAndProcar:
         found = read_band_structure(tmp_path)
         assert (found.spin_orbit, found.n_electrons) == (True, 2)
         assert masses(tmp_path)["hole", "X"] == pytest.approx(-VALENCE, rel=1e-4)
+
+    def test_levels_out_of_order_are_taken_by_energy(self, tmp_path):
+        """Hybrid runs of VASP leave some k-points like this: sumo and effmass then follow one band into another."""
+        lines = procar().splitlines()
+        second = [index for index, line in enumerate(lines) if line.startswith(("band   2", "band   3"))][44:46]
+        energies = [lines[index][18:31] for index in second]
+        for index, energy in zip(second, reversed(energies), strict=True):
+            lines[index] = lines[index][:18] + energy + lines[index][31:]
+        write(tmp_path, OUTCAR=outcar(), PROCAR="\n".join(lines) + "\n")
+        found = read_band_structure(tmp_path)
+        assert "1 of 42 k-points out of order" in found.notes[0]
+        for (carrier, _), mass in masses(tmp_path).items():
+            assert mass == pytest.approx(CONDUCTION if carrier == "electron" else -VALENCE, rel=1e-4)
 
     def test_numbers_that_stand_without_a_space_between(self, tmp_path):
         text = procar(sign=-1)
