@@ -288,7 +288,8 @@ def _hermitian(matrices: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex12
 
 def _pairs(places: FloatArray) -> FloatArray:
     """Return the products r_i r_j of vectors (n, 3), shape (9, n)."""
-    return np.einsum("ni,nj->ijn", places, places).reshape(9, -1)
+    products: FloatArray = np.einsum("ni,nj->ijn", places, places).reshape(9, -1)
+    return products
 
 
 def _words(path: Path, skipped: int) -> list[str]:
@@ -304,7 +305,8 @@ def _shifted(
 ) -> tuple[FloatArray, npt.NDArray[np.complex128]]:
     """Put each element of H(R) at the lattice vectors that ``seedname_wsvec.dat`` names, in equal parts."""
     functions = matrices.shape[1]
-    places, elements = [], []
+    places: list[IntArray] = []
+    elements: list[tuple[int, int, complex, int]] = []
     for home, row, column, shifts in _shifts(path, len(vectors) * functions**2):
         number = len(elements) // functions**2
         if not np.array_equal(home, vectors[number]) or not (0 < row <= functions and 0 < column <= functions):
