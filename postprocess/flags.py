@@ -147,7 +147,7 @@ def _about_cells(rows: Sequence[ComparisonRow], reference: CellResult | None, ex
     absent = [row.cell for row in rows if row.place and row.gap_ev is None]
     if absent:
         stand = "its place stands" if len(absent) == 1 else "their places stand"
-        yield f"no computed gap for {', '.join(absent)}: {stand} without a partner"
+        yield f"no computed gap from bands or an scf for {', '.join(absent)}: {stand} without a partner"
     if reference is not None and reference.settings is not None:
         settings = reference.settings
         if not settings.spin_orbit and not any(level.spin_orbit for level in reference.levels):

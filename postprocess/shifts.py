@@ -130,6 +130,9 @@ def why_no_gap(cell: CellResult) -> str:
     if cell.failed:
         step, reason = next(iter(cell.failed.items()))
         return f"no gap: {step} failed: {reason}"
+    known = [f"{_level_key(level)} {level.gap_ev:.3f} eV" for level in cell.levels if level.gap_ev is not None]
+    if cell.edges is None and known:
+        return f"no gap from bands or the mesh of an scf, which shifts are taken from; known: {', '.join(known)}"
     if cell.edges is None:
         return "no gap: no step that gives band edges has finished"
     return f"no gap: {'; '.join(cell.edges.notes) or 'the cell is a metal or has no empty bands'}"
