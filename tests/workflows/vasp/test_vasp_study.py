@@ -71,9 +71,7 @@ class TestPlan:
                 assert int(Incar.from_file(str(folder / "INCAR"))["NBANDS"]) == step.n_bands
                 assert Poscar.from_file(str(folder / "POSCAR"), check_for_potcar=False).structure
                 assert Kpoints.from_file(str(folder / "KPOINTS"))
-                assert (
-                    "e-" not in (folder / "KPOINTS").read_text().partition("\n")[2]
-                )  # no rounding errors
+                assert "e-" not in (folder / "KPOINTS").read_text().partition("\n")[2]  # no rounding errors
                 assert "pmg potcar -f PBE_54 -s" in (folder / "run.sh").read_text()
         assert planned.cells["cubic"]["spin_orbit"].program == "vasp_ncl"
         assert planned.cells["cubic"]["scf"].n_electrons == 44
