@@ -261,7 +261,7 @@ def _extremum(
     for _ in range(100):
         energies, slope, curvature = hamiltonian.derivatives(kpoint, band)
         values, axes = np.linalg.eigh(curvature)
-        stiffness = np.maximum(np.abs(values), 1e-3 * np.abs(values).max())
+        stiffness = np.maximum(np.abs(values), max(1e-3 * np.abs(values).max(), 1e-9))
         step = -carrier.sign * (axes @ ((axes.T @ slope) / stiffness)) @ to_fractional
         step *= min(1.0, 1 / _SEARCH_DIVISIONS / max(np.abs(step).max(), 1e-12))
         if np.abs(step).max() < 1e-9:

@@ -240,6 +240,29 @@ class TestRefused:
         with pytest.raises(InputError, match="degenerate"):
             wannier_mass(hamiltonian(hops), 0, Carrier.ELECTRON)
 
+    @pytest.mark.parametrize("carrier", list(Carrier))
+    def test_warped_p_bands(self, carrier):
+        # three p orbitals on a cubic lattice, σ and π hops to nearest neighbours and E_xy sin sin to the next
+        lattice = 5 * np.eye(3)
+        sigma, pi, mixed = -1.0, -0.2, 0.1
+        hops = {(0, 0, 0): np.zeros((3, 3), dtype=complex)}
+        for i, sign in product(range(3), (1, -1)):
+            hops[tuple(sign * AXES[i])] = np.diag([complex(sigma if i == j else pi) for j in range(3)])
+        for i, j in ((0, 1), (1, 2), (0, 2)):
+            for a, b in product((1, -1), repeat=2):
+                matrix = np.zeros((3, 3), dtype=complex)
+                matrix[i, j] = matrix[j, i] = -a * b * mixed
+                hops[tuple(a * AXES[i] + b * AXES[j])] = matrix
+        if carrier is Carrier.HOLE:
+            hops = {R: -matrix for R, matrix in hops.items()}
+        with pytest.raises(InputError, match="degenerate"):
+            wannier_mass(hamiltonian(hops, lattice), 0 if carrier is Carrier.ELECTRON else 2, carrier)
+
+    def test_a_flat_band_has_no_mass(self):
+        mass = wannier_mass(hamiltonian({(0, 0, 0): np.ones((1, 1))}), 0, Carrier.ELECTRON)
+        assert mass.principal is None
+        assert mass.tensor_inverse is None
+
     def test_a_hamiltonian_that_is_not_hermitian(self):
         hops = {R: matrix for R, matrix in s_band().items() if R != (1, 0, 0)}
         with pytest.raises(InputError, match="not Hermitian"):

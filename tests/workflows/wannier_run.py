@@ -8,23 +8,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from corecrown.errors import InputError
 from corecrown.postprocess.mass_wannier import WannierHamiltonian, read_wannier
 from corecrown.workflows.espresso.base import XML
 from corecrown.workflows.espresso.inputs import OUTDIR, PREFIX, nscf_input
 from corecrown.workflows.espresso.outputs import read_run
-from corecrown.workflows.espresso.programs import program_environment
+from corecrown.workflows.espresso.programs import find_program, program_environment
 from corecrown.workflows.espresso.pseudopotentials import find_pseudopotentials
 from corecrown.workflows.espresso.run import ParallelPlan, copy_density, run_program, run_pw
 from corecrown.workflows.protocols import Theory
 
-MISSING = [name for name in ("wannier90.x", "pw2wannier90.x") if shutil.which(name) is None]
-needs_wannier90 = pytest.mark.skipif(
-    bool(MISSING), reason=f"no {', '.join(MISSING)} on PATH; as root: apt-get install wannier90 quantum-espresso"
-)
-
 SEED = "wannier"
 ABOVE_MINIMUM_EV = 1.5
 """States up to so far above the conduction minimum are kept as they are (the frozen window)."""
+
+
+def skip_without_wannier90() -> None:
+    """Skip the test that asks, and say how to get what is missing."""
+    if shutil.which("wannier90.x") is None:
+        pytest.skip("no wannier90.x on PATH; as root: apt-get install wannier90")
+    try:
+        find_program("pw2wannier90.x")
+    except InputError as error:
+        pytest.skip(str(error))
 
 
 def wannierise(
