@@ -2,7 +2,7 @@
 # Install what a study needs, and nothing that is there already:
 #   scripts/install.sh [base|dev]
 # system packages (apt, as root only), .venv with corecrown, Quantum ESPRESSO, pseudopotentials; with dev, what the
-# tests need besides (a Slurm, a database).
+# tests need besides (a Slurm, a database). Not wannier90, which one nightly test needs: apt-get install wannier90.
 # PYTHON=/path/to/python chooses the interpreter of .venv.
 set -eu
 
