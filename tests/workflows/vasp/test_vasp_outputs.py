@@ -91,6 +91,14 @@ class TestWholeFolders:
         assert not found["on_lines"]
         assert edges(found).source == "mesh"
 
+    def test_functional_is_that_of_the_potcars_where_incar_names_none(self, runs):
+        path = runs / "scf" / "vasprun.xml"
+        text = path.read_text().replace('name="GGA">PE<', 'name="GGA">--<')
+        path.write_text(text)
+        assert read_run(path).functional == "PBE"
+        path.write_text(text.replace("PAW_PBE ", "PAW "))  # titles of LDA's begin so
+        assert read_run(path).functional == "LDA"
+
     def test_pdos(self, runs):
         found = read_vasp_dos(runs / "pdos")
         # the stand-in projects nine tenths of a state
