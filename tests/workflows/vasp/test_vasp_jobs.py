@@ -119,7 +119,6 @@ class TestSteps:
         assert output.result.settings.spin_orbit
         assert output.result.edges.gap_ev < scf.result.edges.gap_ev - 0.1
 
-
     def test_hybrid_with_spin_orbit(self, cubic, tmp_path, scf):
         output = maker_of(Step.HYBRID_SPIN_ORBIT, tmp_path / "both").calculate(cubic)
         assert (output.result.settings.functional, output.result.settings.spin_orbit) == ("HSE06", True)
