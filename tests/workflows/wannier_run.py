@@ -57,7 +57,7 @@ def wannierise(
         f"mp_grid = {' '.join(map(str, mesh))}",
         f"dis_froz_max = {frozen_ev}",
         "dis_num_iter = 200",
-        "num_iter = 0",  # what the projections give is smooth enough; their spread is not what matters
+        "num_iter = 100",  # the wider the functions spread, the slower masses converge with the mesh
         "write_tb = .true.",
         *_block("projections", projections.splitlines()),
         *_block("unit_cell_cart", ["ang", *map(_numbers, structure.lattice.matrix)]),
