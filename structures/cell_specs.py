@@ -109,6 +109,10 @@ class CellSpec(_Strict):
         if isinstance(self.alignment, tuple) and self.label is None:
             raise ValueError("alignment: a cell with a direction of its own needs a label")
 
+    def as_written(self) -> dict[str, Any]:
+        """Return the keys that were given, as they stand in a study file; they make the same entry again."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
     @property
     def is_derived(self) -> bool:
         """Whether it is made from other cells of the study, once those are relaxed."""

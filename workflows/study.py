@@ -23,7 +23,14 @@ from corecrown.workflows.electronic import STEP_NEEDS, CellInfo, ElectronicStruc
 from corecrown.workflows.protocols import Theory
 from corecrown.workflows.record import StepFolder
 from corecrown.workflows.spec import Engine, Prerelax, StudySpec
-from corecrown.workflows.start import PRERELAXED, prerelax_cell, start_note, stored_start
+from corecrown.workflows.start import (
+    PRERELAXED,
+    prerelax_cell,
+    remember_failure,
+    start_failure,
+    start_note,
+    stored_start,
+)
 
 __all__ = ["StudyInfo", "SubstitutionStudyMaker", "build_cells", "cell_folder", "collect_study", "steps_of"]
 
@@ -156,7 +163,8 @@ class SubstitutionStudyMaker(Maker):
             place = None if folder is None else str(cell_folder(Path(folder), cell.label))
             electronic, start = self.electronic, cell.structure
             if cell.depends_on:
-                before.append(derive_structure(cell.spec, {label: flows[label].output for label in cell.depends_on}))
+                parents = {label: flows[label].output for label in cell.depends_on}
+                before.append(derive_structure(cell.spec.as_written(), parents, place))
                 before[-1].name, start = f"{cell.label} from relaxed cells", before[-1].output
                 electronic = replace(electronic, relax=None)
             elif self.prerelax:
@@ -170,21 +178,33 @@ class SubstitutionStudyMaker(Maker):
 
 
 @job
-def derive_structure(spec: CellSpec, parents: dict[str, CellResult]) -> Structure:
+def derive_structure(written: dict[str, Any], parents: dict[str, CellResult], folder: str | None = None) -> Structure:
     """Make a cell from others as relaxed.
+
+    Parameters
+    ----------
+    written
+        The entry of the cell in the study file: an entry refuses keys that do not belong together, so it must not come
+        with the defaults of all others.
+    parents
+        The cells it is made from, by label.
+    folder
+        Folder of the cell, where a failure is kept; nothing is kept if None.
 
     Raises
     ------
     RunError
         If one of the others could not be relaxed.
     """
-    for label, parent in parents.items():
-        if Step.RELAX.value in parent.failed:
-            raise RunError(
-                f"{spec.base_label()}: {label} is not relaxed: {parent.failed[Step.RELAX.value]}",
-                "the same command again goes on with it",
-            )
-    return derive_cell(spec, {label: Structure.from_dict(parent.structure) for label, parent in parents.items()})
+    spec = CellSpec.model_validate(written)
+    with remember_failure(folder):
+        for label, parent in parents.items():
+            if Step.RELAX.value in parent.failed:
+                raise RunError(
+                    f"{spec.base_label()}: {label} is not relaxed: {parent.failed[Step.RELAX.value]}",
+                    "the same command again goes on with it",
+                )
+        return derive_cell(spec, {label: Structure.from_dict(parent.structure) for label, parent in parents.items()})
 
 
 def cell_info(cell: Cell) -> CellInfo:
@@ -268,8 +288,9 @@ def collect_study(spec: StudySpec, cells: Sequence[Cell], folder: Path) -> Study
 def _collected(cell: Cell, steps: Sequence[Step], folder: Path) -> CellResult:
     records = {step: StepFolder(folder / step.value) for step in steps}
     done = {step: record.finished() for step, record in records.items()}
+    unbegun = start_failure(folder)
     failed: Mapping[str, Any] = {
-        step.value: records[step].failure() or f"{records[step].state().value}"
+        step.value: records[step].failure() or unbegun or f"{records[step].state().value}"
         for step, result in done.items()
         if result is None
     }
