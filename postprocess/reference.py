@@ -45,7 +45,7 @@ def read_reference(name: str) -> Study:
     --------
     >>> study = read_reference("demo")
     >>> round(study["fa000"].edges.gap_ev, 2)  # PBE without spin-orbit coupling at 40 Ry: not converged
-    2.24
+    2.13
     """
     if name not in {path.parent.name for path in input_folder("reference").glob(f"*/{STUDY_FILE}")}:
         raise InputError(f"no results named {name!r} ship", f"shipped: {', '.join(reference_names()) or 'none'}")
