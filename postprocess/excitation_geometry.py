@@ -39,7 +39,6 @@ def bond_changes(before: Structure, after: Structure) -> dict[str, dict[str, flo
     """
     if before.species != after.species:
         raise InputError("geometries of different atoms cannot be compared", "give the same atoms in the same order")
-    moved = _shift(before, after)
     symbols = [site.specie.symbol for site in before]
     numbers = [atomic_numbers[symbol] for symbol in symbols]
     ranks = [(symbol == "H", site.specie.X) for symbol, site in zip(symbols, before, strict=True)]
@@ -51,8 +50,9 @@ def bond_changes(before: Structure, after: Structure) -> dict[str, dict[str, flo
             continue
         if (ranks[one], one, 0, 0, 0) > (ranks[two], two, *image):
             continue
-        apart = before.frac_coords[two] + image + moved[two] - before.frac_coords[one] - moved[one]
-        new = float(np.linalg.norm(after.lattice.get_cartesian_coords(apart)))
+        apart = before.frac_coords[two] + image - before.frac_coords[one]
+        change = after.frac_coords[two] - after.frac_coords[one] - apart
+        new = float(np.linalg.norm(after.lattice.get_cartesian_coords(apart + change - np.round(change))))
         found.setdefault(f"{symbols[one]}-{symbols[two]}", []).append((float(length), new))
     return {pair: _summary(np.array(lengths)) for pair, lengths in sorted(found.items())}
 
