@@ -119,8 +119,8 @@ def test_derived_cells_may_stand_before_their_parents():
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        ({"fa": 25, "algnment": "b"}, "unknown key 'algnment'; allowed: fa, alignment"),
-        ({"fa": 25, "ensemble": {"size": 2, "sed": 1}}, "unknown key 'sed'; allowed: size, seed"),
+        ({"fa": 25, "algnment": "b"}, "unknown key 'algnment'; did you mean alignment? allowed: fa, alignment"),
+        ({"fa": 25, "ensemble": {"size": 2, "sed": 1}}, "unknown key 'sed'; did you mean seed? allowed: size, seed"),
         ({}, "exactly one of fa, from and file"),
         ({"fa": 25, "file": "x.cif"}, "exactly one of fa, from and file"),
         ({"fa": 120}, "less than or equal to 100"),
