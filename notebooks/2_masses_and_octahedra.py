@@ -54,10 +54,10 @@ print(f"as built: Pb-Br-Pb {np.mean(built.pb_br_pb_deg):.1f}° ± {np.std(built.
 
 # %%
 from corecrown.postprocess.mass_paths import path_masses
-from corecrown.postprocess.mass_table import mass_table_markdown
+from corecrown.postprocess.mass_table import mass_table, mass_table_markdown
 
 if any(cell.masses is not None for cell in study.cells):
-    print(mass_table_markdown(study.cells, source="path"))
+    print(mass_table_markdown(mass_table(study.cells)))
 else:
     print("no cell of this study went through the step 'masses': corecrown study run with steps: [..., masses]")
 
