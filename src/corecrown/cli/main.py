@@ -58,7 +58,7 @@ def main() -> None:
     state.begin(sys.argv[1:])
     try:
         _show_version(value="--version" in sys.argv[1:])  # every command takes it
-        app(standalone_mode=False)
+        app(standalone_mode=False, prog_name="corecrown")
     except typer.Exit as leave:
         raise SystemExit(leave.exit_code) from None
     except typer.Abort:
