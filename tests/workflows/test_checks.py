@@ -26,16 +26,6 @@ def quick(monkeypatch):
     get_settings.cache_clear()
 
 
-@pytest.fixture
-def told(record_property):
-    """Leave a row for docs/checks.md: what, how, ours, cited, source."""
-
-    def tell(what, how, ours, cited, source):
-        record_property("check", [what, how, ours, cited, source])
-
-    return tell
-
-
 def silicon(a):
     half = a / 2
     lattice = Lattice([[0, half, half], [half, 0, half], [half, half, 0]])

@@ -31,16 +31,6 @@ def quick(monkeypatch):
     get_settings.cache_clear()
 
 
-@pytest.fixture
-def told(record_property):
-    """Leave a row for docs/checks.md: what, how, ours, cited, source."""
-
-    def tell(what, how, ours, cited, source):
-        record_property("check", [what, how, ours, cited, source])
-
-    return tell
-
-
 def diatomic(first, second, bond, side):
     centre = side / 2
     coords = [[centre, centre, centre - bond / 2], [centre, centre, centre + bond / 2]]
