@@ -6,8 +6,9 @@ from pathlib import PurePosixPath
 from pymatgen.core import Structure
 
 from corecrown.errors import CorecrownError, InputError
-from corecrown.postprocess.edges import tighter_edges
+from corecrown.postprocess.edges import mesh_holds, tighter_edges
 from corecrown.postprocess.results import (
+    BandEdges,
     CellResult,
     Distortion,
     Level,
@@ -147,7 +148,11 @@ def _settings(steps: Mapping[Step, StepResult]) -> RunSettings | None:
 
 
 def _levels(steps: Mapping[Step, StepResult]) -> list[Level]:
-    """Return one row a level of theory; of path and mesh the path wins where it has a gap."""
+    """Return one row a level of theory.
+
+    Of lines and mesh the lines win where they have a gap. With spin-orbit coupling there are no lines: there the
+    k-points on which the masses were measured may have a tighter gap than the mesh.
+    """
     rows: dict[tuple[str, bool], Level] = {}
     for step in (Step.BANDS, Step.SCF, Step.SPIN_ORBIT, Step.HYBRID, Step.HYBRID_SPIN_ORBIT):
         result = steps.get(step)
@@ -157,19 +162,35 @@ def _levels(steps: Mapping[Step, StepResult]) -> list[Level]:
         if key in rows and rows[key].gap_ev is not None:
             continue
         base = steps.get(Step.SCF, result) if step is Step.BANDS else result
+        stencils = steps.get(Step.MASSES_SPIN_ORBIT) if step is Step.SPIN_ORBIT else None
+        edges = tighter_edges(result.edges, stencils.edges if stencils else None) or result.edges
         rows[key] = Level(
             functional=result.settings.functional,
             spin_orbit=result.settings.spin_orbit,
             kpoint_mesh=base.settings.kpoint_mesh,
-            source=result.edges.source,
-            vbm_ev=result.edges.vbm_ev,
-            cbm_ev=result.edges.cbm_ev,
-            gap_ev=result.edges.gap_ev,
+            kpoint_shift=base.settings.kpoint_shift,
+            source=edges.source,
+            vbm_ev=edges.vbm_ev,
+            cbm_ev=edges.cbm_ev,
+            gap_ev=edges.gap_ev,
             q_mesh=result.settings.q_mesh,
             cutoff_wfc_ry=result.settings.cutoff_wfc_ry,
-            notes=list(result.edges.notes),
+            notes=[*edges.notes, *_off_the_mesh(edges, base.settings, steps)],
         )
     return list(rows.values())
+
+
+def _off_the_mesh(edges: BandEdges, settings: RunSettings, steps: Mapping[Step, StepResult]) -> list[str]:
+    """Say so where edges are those of a mesh that lacks the k-point of an edge without spin-orbit coupling."""
+    lines = steps.get(Step.BANDS)
+    if edges.source != "mesh" or settings.kpoint_mesh is None or lines is None or lines.edges is None:
+        return []
+    known = {"valence": lines.edges.vbm_kpoint, "conduction": lines.edges.cbm_kpoint}
+    return [
+        f"the mesh does not hold the k-point of the {name} edge along lines, so the gap may be too large"
+        for name, kpoint in known.items()
+        if kpoint is not None and not mesh_holds(settings.kpoint_mesh, settings.kpoint_shift, kpoint)
+    ]
 
 
 def _masses(steps: Mapping[Step, StepResult], *, spin_orbit: bool) -> Masses | None:

@@ -9,7 +9,19 @@ from numpy.typing import NDArray
 from corecrown.errors import InputError
 from corecrown.postprocess.results import BandEdges
 
-__all__ = ["METAL_NOTE", "NO_EMPTY_BANDS_NOTE", "find_edges", "is_metal", "same_kpoint", "tighter_edges"]
+__all__ = [
+    "METAL_NOTE",
+    "NO_EMPTY_BANDS_NOTE",
+    "EdgeSource",
+    "find_edges",
+    "is_metal",
+    "mesh_holds",
+    "same_kpoint",
+    "tighter_edges",
+]
+
+EdgeSource = Literal["bands", "mesh", "stencil"]
+"""Lines, a mesh, or the k-points round the extrema that masses were measured on."""
 
 METAL_NOTE = "metal: no gap on these k-points"
 NO_EMPTY_BANDS_NOTE = "no empty bands were computed, so there is no conduction edge: raise the number of bands"
@@ -32,7 +44,7 @@ class _Extremum:
 
 def find_edges(
     band_structure: Any,
-    source: Literal["bands", "mesh"],
+    source: EdgeSource,
     n_electrons: float | None = None,
     *,
     spin_orbit: bool = False,
@@ -47,7 +59,7 @@ def find_edges(
     band_structure
         pymatgen ``BandStructure`` or ``BandStructureSymmLine``; energies in eV, one or two spin channels.
     source
-        Whether its k-points are a path or a mesh.
+        What its k-points are.
     n_electrons
         Electrons in the cell.
     spin_orbit
@@ -134,6 +146,22 @@ def same_kpoint(first: Any, second: Any) -> bool:
     """Tell whether two fractional k-points (3,) differ by a reciprocal lattice vector only."""
     difference = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
     return bool(np.all(np.abs(difference - np.round(difference)) < KPOINT_TOLERANCE))
+
+
+def mesh_holds(mesh: Any, shift: Any, kpoint: Any) -> bool:
+    """Tell whether a uniform mesh has a k-point among its own, modulo reciprocal lattice vectors.
+
+    Parameters
+    ----------
+    mesh
+        (3,), divisions.
+    shift
+        (3,), 1 where the mesh is shifted by half a step, 0 elsewhere.
+    kpoint
+        (3,), fractional.
+    """
+    steps = np.asarray(kpoint, dtype=float) * np.asarray(mesh) - np.asarray(shift) / 2
+    return bool(np.all(np.abs(steps - np.round(steps)) < KPOINT_TOLERANCE * np.max(mesh)))
 
 
 def _channels(band_structure: Any) -> list[Energies]:
@@ -228,7 +256,7 @@ def _fermi_notes(efermi: float, vbm_ev: float, cbm_ev: float) -> list[str]:
     return [f"{note}: check the number of electrons and whether the bands are spinors"]
 
 
-def _null_edges(source: Literal["bands", "mesh"], note: str) -> BandEdges:
+def _null_edges(source: EdgeSource, note: str) -> BandEdges:
     return BandEdges(vbm_ev=None, cbm_ev=None, gap_ev=None, source=source, notes=[note])
 
 

@@ -101,7 +101,9 @@ class BandEdges(Result):
     direct: bool | None = None
     vbm_kpoint: Vector | None = Field(None, description="fractional, of our reciprocal cell")
     cbm_kpoint: Vector | None = Field(None, description="fractional, of our reciprocal cell")
-    source: Literal["bands", "mesh"] = "bands"
+    source: Literal["bands", "mesh", "stencil"] = Field(
+        "bands", description="lines, mesh, or the k-points round the extrema that masses were measured on"
+    )
     vbm_band: int | None = Field(None, description="0-based index of the highest valence band")
 
 
@@ -111,10 +113,11 @@ class Level(Result):
     functional: str
     spin_orbit: bool
     kpoint_mesh: tuple[int, int, int] | None
-    source: Literal["bands", "mesh"]
+    source: Literal["bands", "mesh", "stencil"]
     vbm_ev: float | None
     cbm_ev: float | None
     gap_ev: float | None
+    kpoint_shift: tuple[int, int, int] = Field((0, 0, 0), description="1 where the mesh is shifted by half a step")
     q_mesh: tuple[int, int, int] | None = None
     cutoff_wfc_ry: float | None = None
 

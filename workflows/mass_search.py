@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 from pymatgen.core import Structure
+from pymatgen.electronic_structure.core import Spin
 
 from corecrown.errors import InputError
+from corecrown.postprocess.edges import find_edges
 from corecrown.postprocess.mass_fit import HARTREE_EV
 from corecrown.postprocess.mass_outcomes import CHANGE_FRACTION, StencilOutcome
 from corecrown.postprocess.mass_stencil import DEFAULT_MASS
@@ -27,7 +29,8 @@ from corecrown.postprocess.masses import (
     reciprocal_lattice_inv_bohr,
     unknown_mass,
 )
-from corecrown.postprocess.results import Masses, MassTensor
+from corecrown.postprocess.results import BandEdges, Masses, MassTensor
+from corecrown.workflows.bandstructure import mesh_band_structure
 from corecrown.workflows.mass_symmetry import SAME_KPOINT, EnergyStore, find_equivalent, operations_of
 
 __all__ = [
@@ -168,6 +171,17 @@ class MassSearch:
         if runs:
             notes.append(f"{sum(runs)} k-points computed around the edges, in {len(runs)} runs")
         return Masses(electron=found[Carrier.ELECTRON], hole=found[Carrier.HOLE], notes=notes)
+
+    def edges(self) -> BandEdges | None:
+        """Return the edges on the k-points of this search and of what it remembers; None where there are none."""
+        kpoints = self.store.kpoints
+        if not len(kpoints):
+            return None
+        energies = self.store.energies(kpoints).T
+        highest = float(energies[self.n_filled - 1].max())
+        bands = mesh_band_structure(self.structure, kpoints, {Spin.up: energies}, highest)
+        electrons = self.n_filled * (1 if self.spin_orbit else 2)
+        return find_edges(bands, "stencil", electrons, spin_orbit=self.spin_orbit)
 
     def _band(self, carrier: Carrier) -> int:
         return self.n_filled - (1 if carrier is Carrier.HOLE else 0)

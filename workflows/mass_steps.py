@@ -106,8 +106,10 @@ class MassesStep(StepMaker):
         *,
         also: list[Round] | None = None,
         nominal: Stencil | None = None,
-    ) -> Masses:
+    ) -> dict[str, Any]:
         """Search for both masses and keep every run in the folder; k-points of earlier attempts are not repeated.
+
+        Returns the fields of a result that it fills: ``masses``, and ``edges`` on the k-points it computed.
 
         Parameters
         ----------
@@ -143,7 +145,8 @@ class MassesStep(StepMaker):
         search.remember(earlier)
         write_rounds(launch.folder, same, earlier)
         masses = self.with_paths(search.run(), launch.source, launch.inputs.n_electrons)
-        return masses.model_copy(update={"notes": [*masses.notes, *self.remarks()]})
+        masses = masses.model_copy(update={"notes": [*masses.notes, *self.remarks()]})
+        return {"masses": masses, "edges": search.edges()}
 
 
 @dataclass
@@ -156,6 +159,7 @@ class SpinOrbitMassesStep(MassesStep):
 
     name: str = "masses_spin_orbit"
     step: ClassVar[Step] = Step.MASSES_SPIN_ORBIT
+    version: ClassVar[int] = 4
 
     @property
     def level(self) -> Theory:

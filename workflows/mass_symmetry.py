@@ -46,6 +46,11 @@ class EnergyStore:
         self._kpoints = np.empty((0, 3))
         self._energies: list[FloatArray] = []
 
+    @property
+    def kpoints(self) -> FloatArray:
+        """All k-points that are known, as they were computed; shape (n, 3), fractional."""
+        return self._kpoints
+
     def add(self, kpoints: npt.ArrayLike, energies_ev: npt.ArrayLike) -> None:
         """Take in what was computed: k-points (n, 3), energies (n, n_bands) in eV, sorted here."""
         self._kpoints = np.vstack([self._kpoints, np.asarray(kpoints, dtype=float).reshape(-1, 3)])

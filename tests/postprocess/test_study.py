@@ -75,6 +75,20 @@ def test_a_cell_without_any_step_is_what_it_was_started_from():
     assert cell.notes == ["as sketched"]
 
 
+def test_a_gap_with_spin_orbit_coupling_is_the_tighter_of_its_mesh_and_its_stencils():
+    shifted = {"functional": "PBE", "spin_orbit": True, "kpoint_mesh": (2, 2, 2), "kpoint_shift": (1, 1, 1)}
+    lines = edges(2.1).model_copy(update={"vbm_kpoint": (0, 0, 0), "cbm_kpoint": (0, 0, 0)})
+    coupled = step(Step.SPIN_ORBIT, edges=edges(1.9, "mesh"), settings=RunSettings(**shifted))
+    alone = assemble([step(Step.BANDS, edges=lines), coupled]).levels[-1]
+    assert (alone.gap_ev, alone.source, alone.kpoint_shift) == (1.9, "mesh", (1, 1, 1))
+    assert [note.split(",")[0] for note in alone.notes] == [
+        f"the mesh does not hold the k-point of the {name} edge along lines" for name in ("valence", "conduction")
+    ]
+    stencils = step(Step.MASSES_SPIN_ORBIT, edges=edges(0.9, "stencil"), settings=RunSettings(**shifted))
+    found = assemble([step(Step.BANDS, edges=lines), coupled, stencils]).levels[-1]
+    assert (found.gap_ev, found.source, found.notes) == (0.9, "stencil", [])
+
+
 def test_relaxed_geometry_takes_the_place_of_the_start():
     cell = assemble([step(Step.RELAX)])
     assert cell.lattice_c_angstrom == pytest.approx(11.8)

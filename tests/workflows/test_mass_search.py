@@ -147,6 +147,28 @@ class TestMasses:
         assert masses.hole.principal is not None
         assert len(program.asked[0]) == 1, "the start alone, to choose"
 
+    def test_edges_are_those_of_what_was_computed(self):
+        # a mesh shifted by half a step holds no extremum; the search ends at Γ for the hole and at the electron's own
+        centre = (0.2, 0.2, 0.3)
+        found, _ = search(
+            SKEWED,
+            lambda k: bands(k, centre),
+            known=[mesh(2) + 0.25],
+            starts={Carrier.ELECTRON: [(0.21, 0.19, 0.3)], Carrier.HOLE: [(0, 0, 0)]},
+        )
+        found.run()
+        edges = found.edges()
+        assert edges.source == "stencil"
+        # the electron lies within the inner step, over which the energy changes by a quarter of 30 meV at most
+        assert 2.0 <= edges.gap_ev < 2.0075
+        assert edges.vbm_kpoint == (0, 0, 0)
+        assert np.abs(edges.cbm_kpoint) == pytest.approx(centre, abs=0.01)
+        assert edges.direct is False
+        assert edges.notes == []
+
+    def test_there_are_no_edges_before_anything_is_computed(self):
+        assert search()[0].edges() is None
+
     def test_a_tensor_that_is_not_converged_is_measured_again_with_smaller_steps(self):
         # a band 50 meV above: the chord to the next k-point is that of a band bent by it
         def repelled(kpoints):

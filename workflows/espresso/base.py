@@ -9,7 +9,7 @@ from pymatgen.core import Structure
 from pymatgen.electronic_structure.bandstructure import BandStructure
 
 from corecrown.errors import RunError
-from corecrown.postprocess.edges import find_edges
+from corecrown.postprocess.edges import EdgeSource, find_edges
 from corecrown.postprocess.results import BandEdges, Pseudopotential, RunSettings, Step, StepResult, StepTiming
 from corecrown.workflows.espresso.handlers import corrections, limit_ranks
 from corecrown.workflows.espresso.inputs import OUTDIR, PREFIX, PwInput
@@ -163,7 +163,7 @@ def _q_mesh(inputs: PwInput) -> tuple[int, int, int] | None:
     return None if "nqx1" not in system else (system["nqx1"], system["nqx2"], system["nqx3"])
 
 
-def edges_of(bands: BandStructure, source: Literal["bands", "mesh"], run: PwRun) -> BandEdges:
+def edges_of(bands: BandStructure, source: EdgeSource, run: PwRun) -> BandEdges:
     """Return the edges of a band structure, filled with the electrons of a run."""
     return find_edges(bands, source, run.n_electrons, spin_orbit=run.spin_orbit)
 

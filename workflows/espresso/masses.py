@@ -54,11 +54,11 @@ class MassesMaker(MassesStep, EspressoMaker):
             energies: FloatArray = run.eigenvalues_ev[0]
             return energies
 
-        masses = self.search(launch, compute)
+        found = self.search(launch, compute)
         last = runs[-1][0] if runs else read_run(Path(density.dir_name) / XML)
         files = {"stencils": STENCILS, "xml": XML} | ({"output": PW_OUTPUT} if runs else {})
         wall_s = sum(seconds for _, seconds in runs)
-        return self.result(last, launch, wall_s, masses=masses, files=files)
+        return self.result(last, launch, wall_s, files=files, **found)
 
     def known_bands(self, output: StepOutput) -> KnownBands:
         """Return the bands that a step left."""

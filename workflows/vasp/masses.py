@@ -78,13 +78,13 @@ class MassesMaker(MassesStep, VaspMaker):
             runs.append((self.read(launch.folder), wall_s))
             return _energies_at(runs[-1][0], len(kpoints))
 
-        masses = self.search(launch, compute)
+        found = self.search(launch, compute)
         wall_s = sum(seconds for _, seconds in runs)
         if runs:
             last, files = runs[-1][0], files_in(launch.folder, xml="vasprun.xml", output="OUTCAR", stencils=STENCILS)
         else:
             last, files = self._run_of(self.scf(launch.source)), files_in(launch.folder, stencils=STENCILS)
-        result = self.result(last, launch, wall_s, masses=masses, files=files)
+        result = self.result(last, launch, wall_s, files=files, **found)
         return self.packed(launch, result)
 
     def gather(self, launch: Launch[VaspInput], wall_s: float) -> StepResult:
@@ -110,9 +110,9 @@ class MassesMaker(MassesStep, VaspMaker):
             )
 
         earlier = _here(launch.folder, done)
-        masses = self.search(planned, compute, also=earlier, nominal=nominal_stencil(launch.inputs.structure))
+        found = self.search(planned, compute, also=earlier, nominal=nominal_stencil(launch.inputs.structure))
         files = files_in(launch.folder, xml="vasprun.xml", output="OUTCAR", stencils=STENCILS)
-        return self.result(run, launch, wall_s, masses=masses, files=files)
+        return self.result(run, launch, wall_s, files=files, **found)
 
     def known_bands(self, output: StepOutput) -> KnownBands:
         """Return the bands that a step left."""
