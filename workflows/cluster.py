@@ -27,7 +27,7 @@ from corecrown.workflows.manifest import write_manifest
 from corecrown.workflows.owners import LOCK, Life, cell_lock, describe_owner, life_of, read_json
 from corecrown.workflows.record import StepState
 from corecrown.workflows.spec import StudySpec
-from corecrown.workflows.study import SubstitutionStudyMaker, build_cells
+from corecrown.workflows.study import SubstitutionStudyMaker, build_cells, with_parents
 
 __all__ = [
     "CLUSTER",
@@ -305,15 +305,11 @@ def write_submission(planned: Submission, spec: StudySpec, cells: Sequence[Cell]
 def _task_files(tasks: Iterable[Sequence[str]], spec: StudySpec, cells: Sequence[Cell]) -> Iterable[str]:
     """Yield the study file of each job: the study with the entries that its cells come from (JSON is YAML)."""
     content = spec.portable()
-    entries = {id(entry): dumped for entry, dumped in zip(spec.cells, content["cells"], strict=True)}
+    places = {id(entry): place for place, entry in enumerate(spec.cells)}
     by_label = {cell.label: cell for cell in cells}
     for labels in tasks:
-        wanted = dict.fromkeys(labels)
-        for label in list(wanted):
-            wanted.update(dict.fromkeys(by_label[label].depends_on))
-        own = {id(by_label[label].spec) for label in wanted}
-        chosen = [dumped for entry, dumped in entries.items() if entry in own]
-        yield json.dumps({**content, "cells": chosen}) + "\n"
+        own = sorted({places[id(by_label[label].spec)] for label in with_parents(by_label, labels)})
+        yield json.dumps({**content, "cells": [content["cells"][place] for place in own]}) + "\n"
 
 
 def _submit(planned: Submission) -> Submission:

@@ -19,6 +19,7 @@ from corecrown.files import write_whole
 from corecrown.postprocess.results import Step
 from corecrown.workflows.cluster import CLUSTER, WORKER, asks_of, cells_to_submit, families, remote_submissions
 from corecrown.workflows.cluster_task import without_comparison
+from corecrown.workflows.geometries import needed_cells
 from corecrown.workflows.local import claim_folder, require_own_folder, require_unedited
 from corecrown.workflows.manifest import write_manifest
 from corecrown.workflows.owners import cell_lock, read_json
@@ -121,9 +122,9 @@ def submit_to_worker(
         place.mkdir(parents=True)
         jobs: dict[str, str] = {}
         for labels in families(cells, chosen, 1):
-            flow = maker.make(build_cells(spec, labels), StudyInfo.of(spec), folder if shared else None)
-            flow = without_comparison(flow)
-            if len(labels) == 1:
+            needed, finished = needed_cells(spec, maker, labels, folder)
+            flow = without_comparison(maker.make(needed, StudyInfo.of(spec), folder if shared else None, finished))
+            if len(needed) == 1:
                 _leave_out_collecting(flow)
             jobs |= _submit(flow, worker, project)
             done = WorkerSubmission(place, worker, project, shared, sorted(chosen), jobs)

@@ -14,11 +14,12 @@ from corecrown.errors import InputError
 from corecrown.postprocess.results import Step
 from corecrown.workflows.cluster_script import OUT_OF_TIME
 from corecrown.workflows.electronic import ElectronicStructureMaker, with_needed
+from corecrown.workflows.geometries import needed_cells
 from corecrown.workflows.local import run_flow
 from corecrown.workflows.manifest import belongs_to
 from corecrown.workflows.record import StepFolder, StepState, cell_lock
 from corecrown.workflows.spec import StudySpec
-from corecrown.workflows.study import StudyInfo, SubstitutionStudyMaker, build_cells, cell_folder, steps_of
+from corecrown.workflows.study import StudyInfo, SubstitutionStudyMaker, cell_folder, steps_of
 
 __all__ = ["TaskOutcome", "run_task", "without_comparison"]
 
@@ -79,13 +80,13 @@ def run_task(spec: StudySpec, folder: Path, labels: Sequence[str] | None, steps:
         )
     maker = SubstitutionStudyMaker.from_spec(spec)
     maker.electronic = _restricted(maker.electronic, steps)
-    cells = build_cells(spec, labels)
+    cells, finished = needed_cells(spec, maker, labels, folder)
     work = [(cell, steps_of(cell, maker.electronic.steps)) for cell in cells]
     with contextlib.ExitStack() as locks:
         locks.enter_context(_ending_in_order())
         for cell in cells:
             locks.enter_context(cell_lock(cell_folder(folder, cell.label)))
-        flow = maker.make(cells, StudyInfo.of(spec), folder)
+        flow = maker.make(cells, StudyInfo.of(spec), folder, finished)
         run_flow(without_comparison(flow), folder)
     records = {
         cell.label: {step: StepFolder(cell_folder(folder, cell.label) / step.value) for step in chosen}

@@ -21,6 +21,7 @@ from corecrown.resources import read_yaml
 from corecrown.structures.cells import Cell
 from corecrown.workflows.electronic import STEP_NEEDS
 from corecrown.workflows.engines import read_progress, require_ready
+from corecrown.workflows.geometries import needed_cells
 from corecrown.workflows.manifest import read_manifest, write_manifest
 from corecrown.workflows.progress import Progress
 from corecrown.workflows.record import StepFolder, StepState, cell_lock
@@ -32,6 +33,7 @@ from corecrown.workflows.study import (
     cell_folder,
     collect_study,
     steps_of,
+    with_parents,
 )
 
 __all__ = [
@@ -133,7 +135,8 @@ def run_study(
     folder
         Where it is kept.
     cells
-        Labels of the cells to compute; all by default.
+        Labels of the cells to compute; all by default. Cells they are made from are computed too where their geometry
+        is not finished.
     on_start
         Called with the cells and steps once they are known, before anything runs.
 
@@ -153,7 +156,7 @@ def run_study(
     folder = Path(folder).resolve()
     maker = SubstitutionStudyMaker.from_spec(spec)
     every = build_cells(spec)
-    chosen = every if cells is None else build_cells(spec, cells)
+    chosen, finished = needed_cells(spec, maker, cells, folder)
     work = [(cell, steps_of(cell, maker.electronic.steps)) for cell in chosen]
     require_ready(spec.engine, work, maker.electronic)
     require_unedited(folder, every, maker.electronic.steps)
@@ -165,8 +168,7 @@ def run_study(
         if on_start is not None:
             on_start(chosen, maker.electronic.steps)
         began, from_here = time.time(), time.monotonic()
-        flow = maker.make(chosen, StudyInfo.of(spec), folder)
-        run_flow(flow, folder)
+        run_flow(maker.make(chosen, StudyInfo.of(spec), folder, finished), folder)
         result = collect_study(spec, every, folder)
         _log_run(folder, began, time.monotonic() - from_here)
     return result
@@ -198,25 +200,40 @@ def read_status(folder: Path) -> dict[str, dict[str, StepState]]:
     }
 
 
-def forget_step(folder: Path, label: str, step: Step) -> list[Step]:
-    """Forget the result of a step and of what depends on it; returns the steps that were forgotten.
+def forget_step(folder: Path, label: str, step: Step) -> dict[str, list[Step]]:
+    """Forget the result of a step and of what depends on it; returns the steps that were forgotten of each cell.
+
+    On a relaxation depend the cells that are made from this one, too.
 
     Raises
     ------
     InputError
         If the study has no such cell or step.
+    RunError
+        If someone works on one of the cells; nothing is forgotten then.
     """
     status = read_status(folder)
     if label not in status:
         raise InputError(f"cell {label!r} is not in this study", f"its cells: {', '.join(status)}")
     if step.value not in status[label]:
         raise InputError(f"step {step.value!r} is not in this study", f"its steps: {', '.join(status[label])}")
-    present = [Step(name) for name in status[label]]
-    forgotten = [other for other in present if other is step or _depends(other, step)]
-    with cell_lock(cell_folder(folder, label)):
-        for other in forgotten:
-            StepFolder(cell_folder(folder, label) / other.value).forget()
+    present = {cell: [Step(name) for name in names] for cell, names in status.items()}
+    forgotten = {label: [other for other in present[label] if other is step or _depends(other, step)]}
+    if step is Step.RELAX:
+        forgotten |= {cell: present[cell] for cell in _made_from(folder, label)}
+    with contextlib.ExitStack() as locks:
+        for cell in forgotten:
+            locks.enter_context(cell_lock(cell_folder(folder, cell)))
+        for cell, steps in forgotten.items():
+            for other in steps:
+                StepFolder(cell_folder(folder, cell) / other.value).forget()
     return forgotten
+
+
+def _made_from(folder: Path, label: str) -> list[str]:
+    """Return the cells of a study that are made from one of them, directly or through others."""
+    cells = {cell.label: cell for cell in build_cells(stored_study(folder))}
+    return [other for other in cells if other != label and label in with_parents(cells, [other])]
 
 
 def _depends(step: Step, on: Step) -> bool:

@@ -26,6 +26,7 @@ from corecrown.workflows.cost import (
 from corecrown.workflows.electronic import STEP_NEEDS
 from corecrown.workflows.espresso.inputs import PwInput
 from corecrown.workflows.espresso.run import plan_parallel, write_inputs
+from corecrown.workflows.geometries import known_starts
 from corecrown.workflows.record import StepFolder, StepOutput
 from corecrown.workflows.spec import Engine, StudySpec
 from corecrown.workflows.study import SubstitutionStudyMaker, build_cells, cell_folder, steps_of
@@ -94,15 +95,18 @@ def plan_study(spec: StudySpec, folder: Path | None = None, inputs: Path | None 
     Steps after a relaxation are planned at the geometry the relaxation starts from: the relaxed one is not known yet,
     so a mesh given by its spacing may differ by one.
     """
-    steps = SubstitutionStudyMaker.from_spec(spec).electronic
+    maker = SubstitutionStudyMaker.from_spec(spec)
+    steps = maker.electronic
     if inputs is not None and spec.engine is Engine.VASP:
         from corecrown.workflows.local import claim_folder
 
         claim_folder(spec, inputs)  # so that ``study collect`` knows the study when the folders come back
     planned: dict[str, dict[str, PlannedStep]] = {}
     cells = build_cells(spec)
+    starts = {} if folder is None else known_starts(maker, cells, folder)
     for cell in cells:
-        planned[cell.label] = _plan_cell(cell, steps, steps_of(cell, steps.steps), folder, inputs)
+        start = starts.get(cell.label)
+        planned[cell.label] = _plan_cell(cell, start, steps, steps_of(cell, steps.steps), folder, inputs)
     total = sum(step.core_hours for cell_steps in planned.values() for step in cell_steps.values() if not step.reused)
     return StudyPlan(
         cells=planned,
@@ -113,10 +117,16 @@ def plan_study(spec: StudySpec, folder: Path | None = None, inputs: Path | None 
 
 
 def _plan_cell(
-    cell: Cell, makers: object, steps: Sequence[Step], folder: Path | None, inputs: Path | None
+    cell: Cell,
+    start: "Structure | None",
+    makers: object,
+    steps: Sequence[Step],
+    folder: Path | None,
+    inputs: Path | None,
 ) -> dict[str, PlannedStep]:
+    """Plan the steps of a cell; where it is not known what it starts from, as if from what was built."""
     planned: dict[str, PlannedStep] = {}
-    structure, known = cell.structure, True
+    structure, known = start or cell.structure, start is not None
     done: dict[Step, StepOutput] = {}
     for step in steps:
         maker = getattr(makers, step.value)

@@ -1,7 +1,8 @@
 """A whole study as one jobflow Flow: cells by steps, then one comparison."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,16 @@ from corecrown.workflows.start import (
     stored_start,
 )
 
-__all__ = ["StudyInfo", "SubstitutionStudyMaker", "build_cells", "cell_folder", "collect_study", "steps_of"]
+__all__ = [
+    "StudyInfo",
+    "SubstitutionStudyMaker",
+    "build_cells",
+    "cell_folder",
+    "collect_study",
+    "parents_first",
+    "steps_of",
+    "with_parents",
+]
 
 
 class StudyInfo(BaseModel):
@@ -85,11 +95,37 @@ def build_cells(spec: StudySpec, labels: Sequence[str] | None = None) -> list[Ce
     for label in labels or []:
         if label not in known:
             raise InputError(f"cell {label!r} is not in study {spec.name!r}", known_names(label, known, "its cells"))
-    wanted = set(known if labels is None else labels)
-    for cell in reversed(cells):
-        if cell.label in wanted:
-            wanted.update(cell.depends_on)
+    wanted = with_parents({cell.label: cell for cell in cells}, known if labels is None else labels)
     return [_prepared(cell, spec.start.prerelax) for cell in cells if cell.label in wanted]
+
+
+def with_parents(cells: Mapping[str, Cell], labels: Iterable[str], known: Collection[str] = ()) -> set[str]:
+    """Return labels with those of the cells that these cells are made from.
+
+    Parameters
+    ----------
+    cells
+        All cells by label.
+    labels
+        Which are wanted.
+    known
+        Parents that need not be among them, nor their own parents.
+    """
+    wanted: set[str] = set()
+    left = list(labels)
+    while left:
+        label = left.pop()
+        if label not in wanted:
+            wanted.add(label)
+            left += [parent for parent in cells[label].depends_on if parent not in known]
+    return wanted
+
+
+def parents_first(cells: Sequence[Cell]) -> list[Cell]:
+    """Return cells such that each comes after those it is made from; a study file may name them in any order."""
+    by_label = {cell.label: cell for cell in cells}
+    order = TopologicalSorter({cell.label: cell.depends_on for cell in cells}).static_order()
+    return [by_label[label] for label in order if label in by_label]
 
 
 def steps_of(cell: Cell, steps: Sequence[Step]) -> list[Step]:
@@ -145,7 +181,13 @@ class SubstitutionStudyMaker(Maker):
             electronic = replace(electronic, excitation=replace(electronic.excitation, **asked))
         return cls(electronic, spec.start.prerelax is Prerelax.CHGNET, spec.name)
 
-    def make(self, cells: Sequence[Cell], info: StudyInfo, folder: str | Path | None = None) -> Flow:
+    def make(
+        self,
+        cells: Sequence[Cell],
+        info: StudyInfo,
+        folder: str | Path | None = None,
+        finished: Mapping[str, Structure] | None = None,
+    ) -> Flow:
         """Return the flow of a study.
 
         Parameters
@@ -156,14 +198,17 @@ class SubstitutionStudyMaker(Maker):
             What the comparison needs.
         folder
             Folder of the study, or None for flows that run elsewhere.
+        finished
+            Geometries, by label, of parents that are not computed here.
         """
+        known: dict[str, Any] = dict(finished or {})
         flows: dict[str, Flow] = {}
         before: list[Job] = []
-        for cell in cells:
+        for cell in parents_first(cells):
             place = None if folder is None else str(cell_folder(Path(folder), cell.label))
             electronic, start = self.electronic, cell.structure
             if cell.depends_on:
-                parents = {label: flows[label].output for label in cell.depends_on}
+                parents = {label: known[label] for label in cell.depends_on}
                 before.append(derive_structure(cell.spec.as_written(), parents, place))
                 before[-1].name, start = f"{cell.label} from relaxed cells", before[-1].output
                 electronic = replace(electronic, relax=None)
@@ -171,14 +216,17 @@ class SubstitutionStudyMaker(Maker):
                 before.append(prerelax_cell(cell.structure, place))
                 before[-1].name, start = f"{cell.label} pre-relaxation", before[-1].output
             flows[cell.label] = electronic.make(start, cell_info(cell), place)
-        outputs = [flow.output for flow in flows.values()]
+            known[cell.label] = flows[cell.label].output
+        outputs = [flows[cell.label].output for cell in cells]
         last = compare_cells(outputs, info, None if folder is None else str(folder))
         last.name = "comparison"
         return Flow([*before, *flows.values(), last], output=last.output, name=self.name)
 
 
 @job
-def derive_structure(written: dict[str, Any], parents: dict[str, CellResult], folder: str | None = None) -> Structure:
+def derive_structure(
+    written: dict[str, Any], parents: dict[str, CellResult | Structure], folder: str | None = None
+) -> Structure:
     """Make a cell from others as relaxed.
 
     Parameters
@@ -187,7 +235,7 @@ def derive_structure(written: dict[str, Any], parents: dict[str, CellResult], fo
         The entry of the cell in the study file: an entry refuses keys that do not belong together, so it must not come
         with the defaults of all others.
     parents
-        The cells it is made from, by label.
+        The cells it is made from, or their finished geometries, by label.
     folder
         Folder of the cell, where a failure is kept; nothing is kept if None.
 
@@ -198,13 +246,18 @@ def derive_structure(written: dict[str, Any], parents: dict[str, CellResult], fo
     """
     spec = CellSpec.model_validate(written)
     with remember_failure(folder):
-        for label, parent in parents.items():
-            if Step.RELAX.value in parent.failed:
-                raise RunError(
-                    f"{spec.base_label()}: {label} is not relaxed: {parent.failed[Step.RELAX.value]}",
-                    "the same command again goes on with it",
-                )
-        return derive_cell(spec, {label: Structure.from_dict(parent.structure) for label, parent in parents.items()})
+        return derive_cell(spec, {label: _relaxed(spec, label, parent) for label, parent in parents.items()})
+
+
+def _relaxed(spec: CellSpec, label: str, parent: CellResult | Structure) -> Structure:
+    if isinstance(parent, Structure):
+        return parent
+    if Step.RELAX.value in parent.failed:
+        raise RunError(
+            f"{spec.base_label()}: {label} is not relaxed: {parent.failed[Step.RELAX.value]}",
+            "the same command again goes on with it",
+        )
+    return Structure.from_dict(parent.structure)
 
 
 def cell_info(cell: Cell) -> CellInfo:

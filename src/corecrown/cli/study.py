@@ -147,8 +147,9 @@ def rerun(
     spec = stored_study(folder)
     forgotten = forget_step(folder, cell, Step(step))
     if not as_json:
-        typer.echo(f"forgotten: {cell} {', '.join(other.value for other in forgotten)}")
-    _run(spec, folder, [cell], as_json)
+        for label, steps in forgotten.items():
+            typer.echo(f"forgotten: {label} {', '.join(other.value for other in steps)}")
+    _run(spec, folder, list(forgotten), as_json)
 
 
 @study.command()

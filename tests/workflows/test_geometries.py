@@ -1,0 +1,138 @@
+"""Cells made from others read the finished geometry of their parents and leave the parents to whoever works on them."""
+
+import pytest
+from small_cluster import POSCAR, attempts, holder
+
+from corecrown.errors import RunError
+from corecrown.postprocess.results import Step
+from corecrown.settings import get_settings
+from corecrown.workflows.cluster_task import run_task
+from corecrown.workflows.geometries import needed_cells
+from corecrown.workflows.local import claim_folder, forget_step, read_status, run_study
+from corecrown.workflows.manifest import write_manifest
+from corecrown.workflows.plan import plan_study
+from corecrown.workflows.record import StepFolder
+from corecrown.workflows.spec import load_study
+from corecrown.workflows.study import SubstitutionStudyMaker, build_cells, cell_folder
+
+pytestmark = pytest.mark.espresso
+
+STUDY = """
+name: derived
+protocol: demo
+steps: [relax, scf]
+experiment: null
+overrides: {all: {cutoff_wfc_ry: 16, kpoint_mesh: [2, 2, 2]}}
+cells:
+  - {from: made, strain_to: large, label: twice}
+  - {from: small, strain_to: large, label: made}
+  - {from: large, strain_to: small, label: other}
+  - {file: small.vasp, label: small}
+  - {file: large.vasp, label: large}
+"""
+"""Silicon twice, and what is made from it; what comes first is made from what comes later."""
+
+PARENTS = ("small", "large")
+
+
+@pytest.fixture(autouse=True)
+def one_rank(monkeypatch):
+    monkeypatch.setenv("CORECROWN_MPI_COMMAND", "")
+    monkeypatch.setenv("CORECROWN_MPI_RANKS", "1")
+    monkeypatch.setenv("CORECROWN_REUSE", "false")
+    monkeypatch.setenv("CORECROWN_CUSTODIAN_POLLING_S", "0.05")
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def study(tmp_path):
+    place = tmp_path / "in"
+    place.mkdir()
+    (place / "small.vasp").write_text(POSCAR)
+    (place / "large.vasp").write_text(POSCAR.replace("5.44", "5.52").replace("0.25 0.25 0.25", "0.251 0.25 0.25"))
+    (place / "study.yaml").write_text(STUDY)
+    return load_study(place / "study.yaml")
+
+
+def lattice(result, label):
+    return next(cell for cell in result.cells if cell.label == label).lattice_a_angstrom
+
+
+def all_attempts(folder):
+    return {label: attempts(folder, label) for label in ("small", "large", "made", "other", "twice")}
+
+
+def test_parents_are_computed_once_and_then_only_read(study, tmp_path):
+    folder = tmp_path / "out"
+    result = run_study(study, folder, ["made"])
+    assert lattice(result, "made") == pytest.approx(lattice(result, "large"), abs=1e-6)
+    done = read_status(folder)
+    assert {label for label in done if done[label]["scf"] == "done"} == {"small", "large", "made"}
+    relaxations = {label: attempts(folder, label, "relax") for label in PARENTS}
+    assert list(relaxations.values()) == [["attempt-001"]] * 2
+
+    someone = [holder(cell_folder(folder, label)) for label in (*PARENTS, "made")]
+    try:
+        result = run_study(study, folder, ["other"])
+        assert lattice(result, "other") == pytest.approx(lattice(result, "small"), abs=1e-6)
+        outcome = run_task(study, folder, ["twice"], None)
+        assert outcome.exit_code == 0, outcome.reasons
+        assert set(outcome.states) == {"twice"}
+        with pytest.raises(RunError, match="small: in use by"):
+            run_study(study, folder, ["small", "other"])
+    finally:
+        for process in someone:
+            process.kill()
+            process.wait()
+    before = all_attempts(folder)
+    assert list(before.values()) == [["attempt-001"]] * 5
+
+    planned = plan_study(study, folder)
+    assert all(step.reused for steps in planned.cells.values() for step in steps.values())
+    result = run_study(study, folder)
+    assert not any(cell.failed for cell in result.cells)
+    assert all_attempts(folder) == before, "a geometry that was read is the one that is handed on"
+    assert {label: attempts(folder, label, "relax") for label in PARENTS} == relaxations
+
+    forgotten = forget_step(folder, "small", Step.RELAX)
+    assert forgotten == {
+        "small": [Step.RELAX, Step.SCF], "twice": [Step.SCF], "made": [Step.SCF], "other": [Step.SCF]
+    }  # fmt: skip
+    states = read_status(folder)
+    assert {label for label in states if states[label]["scf"] == "done"} == {"large"}
+    with_someone = holder(cell_folder(folder, "small"))
+    try:
+        with pytest.raises(RunError, match="small: in use by"):
+            run_study(study, folder, ["other"])
+    finally:
+        with_someone.kill()
+        with_someone.wait()
+
+
+def test_a_geometry_of_another_protocol_is_not_read(study, tmp_path):
+    folder = tmp_path / "out"
+    maker = SubstitutionStudyMaker.from_spec(study)
+    claim_folder(study, folder)
+    write_manifest(folder, study, build_cells(study), maker.electronic.steps)
+    for cell in build_cells(study, PARENTS):
+        place = StepFolder(cell_folder(folder, cell.label) / Step.RELAX.value)
+        relax = maker.electronic.relax
+        store(place, relax.key(relax.inputs(cell.structure), None), cell.structure)
+
+    def needed(spec, *labels):
+        cells, geometries = needed_cells(spec, SubstitutionStudyMaker.from_spec(spec), labels, folder)
+        return [cell.label for cell in cells], set(geometries)
+
+    assert needed(study, "twice") == (["twice"], {"small", "large", "made"})
+    assert needed(study, "other", "large") == (["other", "large"], {"small"})
+    finer = study.changed(overrides={"all": {"cutoff_wfc_ry": 18, "kpoint_mesh": [2, 2, 2]}})
+    assert needed(finer, "twice") == (["twice", "made", "small", "large"], set())
+    assert not plan_study(finer, folder).cells["twice"]["scf"].reused
+
+
+def store(record, key, structure):
+    """Leave what a finished relaxation leaves, as far as it is read here."""
+    from stored_results import result
+
+    attempt = record.begin(key)
+    record.finish(result(key, attempt.name).model_copy(update={"structure": structure.as_dict()}))
