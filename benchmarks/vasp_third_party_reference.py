@@ -18,17 +18,17 @@ if not hasattr(np, "in1d"):
     setattr(np, "in1d", np.isin)  # noqa: B010  effmass 2.3.1 calls what numpy 2.4 has dropped
 
 
-def of_sumo(vasprun):
+def of_sumo(vaspruns):
     from sumo.cli.bandstats import bandstats
     from sumo.electronic_structure.bandstructure import get_reconstructed_band_structure
 
-    read = BSVasprun(vasprun, parse_projected_eigen=False)
-    bands = get_reconstructed_band_structure([read.get_band_structure(line_mode=True, efermi="smart")])
+    read = [BSVasprun(vasprun, parse_projected_eigen=False) for vasprun in vaspruns]
+    bands = get_reconstructed_band_structure([one.get_band_structure(line_mode=True, efermi="smart") for one in read])
     if bands.is_metal():
         return {"error": "sumo: metallic"}
     said = {"gap_ev": float(bands.get_band_gap()["energy"])}
     said |= {"vbm_ev": float(bands.get_vbm()["energy"]), "cbm_ev": float(bands.get_cbm()["energy"])}
-    found = bandstats(filenames=[vasprun])
+    found = bandstats(filenames=vaspruns)
     said["masses"] = [
         [
             carrier,
@@ -62,7 +62,10 @@ def of_effmass(folder, mesh, in_order):
 
 
 def of_pymatgen(path):
-    bands = Vasprun(path, parse_potcar_file=False).get_band_structure(efermi="smart")
+    try:
+        bands = Vasprun(path, parse_potcar_file=False).get_band_structure(efermi="smart")
+    except Exception as error:  # noqa: BLE001  whatever it is, it is told
+        return {"error": f"{type(error).__name__} {error}"[:120]}
     if bands.is_metal():
         return {"gap_ev": None}
     edges = {"vbm_ev": float(bands.get_vbm()["energy"]), "cbm_ev": float(bands.get_cbm()["energy"])}
@@ -79,7 +82,8 @@ def main():
                 answer["pymatgen"] = of_pymatgen(task["mesh_file"])
                 continue
             try:
-                answer["sumo"] = of_sumo(task["vasprun"])
+                files = task["vasprun"]
+                answer["sumo"] = of_sumo([files] if isinstance(files, str) else files)
             except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it is, it is told
                 answer["sumo"] = {"error": f"sumo: {type(error).__name__} {error}"[:120]}
             if task["folder"]:

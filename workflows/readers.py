@@ -124,7 +124,9 @@ def read_output_structure(path: Path) -> Structure:
         If it is not such a file, or damaged.
     """
     with _damaged_is_bad_input():
-        if "vasprun" in path.name:
+        from corecrown.workflows.vasp.outputs import find_vaspruns
+
+        if find_vaspruns(path):
             from corecrown.workflows.vasp.vasprun import read_run as read_vasprun
 
             return read_vasprun(path).structure

@@ -106,7 +106,7 @@ def _run(folder: Path, said: str, levels: _Levels, *, spin_orbit: bool) -> VaspR
         raise ValueError(f"OUTCAR tells of {points} k-points and {bands} bands, not {levels.eigenvalues_ev.shape[1:]}")
     icharg, nsw = int(_value(told, "ICHARG")), int(_value(told, "NSW"))
     energies = re.findall(r"energy  without entropy\s*=\s*(\S+)", said)
-    iterations = re.findall(r"-+ Iteration\s+(\d+)\(", said)
+    iterations = re.findall(r"-+ Iteration\s+(\d+)\(\s*(\d+)\)", said)
     fermi = re.findall(r"E-fermi\s*:\s*(\S+)", said)
     gga = _word(told, "GGA")
     return VaspRun(
@@ -130,14 +130,23 @@ def _run(folder: Path, said: str, levels: _Levels, *, spin_orbit: bool) -> VaspR
         mesh=None,
         on_lines=_is_line_mode(folder) or points_on_lines(levels.weights, listed=True, given_density=icharg >= 10),
         code_version=said.split(maxsplit=1)[0].removeprefix("vasp."),
-        scf_converged="EDIFF was not reached" not in said and "aborting loop because EDIFF is reached" in said,
+        scf_converged=_scf_converged(said, iterations, int(_value(told, "NELM"))),
         ionic_converged=nsw <= 1 or "reached required accuracy" in said,
         scf_iterations=len(iterations),
-        ionic_steps=int(iterations[-1]) if iterations else 1,
+        ionic_steps=int(iterations[-1][0]) if iterations else 1,
         stress_kbar=None,
         incar={"ICHARG": icharg},
         potcar_titles=tuple(title.strip() for title in re.findall(r"TITEL\s*=\s*(.+)", said)),
     )
+
+
+def _scf_converged(said: str, iterations: list[tuple[str, str]], allowed: int) -> bool:
+    """Tell whether the last electronic iterations reached EDIFF, out of as many as NELM allows.
+
+    VASP 5 writes that EDIFF is reached whenever the loop ends, so that their number has to be asked as well.
+    """
+    ends = re.findall(r"aborting loop(?: because)? (EDIFF[^-\n]*)", said)
+    return bool(ends) and "not reached" not in ends[-1] and bool(iterations) and int(iterations[-1][1]) < allowed
 
 
 def _structure(said: str) -> Structure:

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from pymatgen.electronic_structure.bandstructure import BandStructure, BandStructureSymmLine
 from pymatgen.io.vasp.inputs import Kpoints
-from pymatgen.io.vasp.outputs import Vasprun
 
 from corecrown.errors import InputError, RunError
 from corecrown.workflows.bandstructure import line_band_structure, mesh_band_structure
 from corecrown.workflows.vasp.outcar import find_outcars, read_outcar_run
 from corecrown.workflows.vasp.vasprun import VaspRun, edge_character_of, parse_vasprun, read_run
+from corecrown.workflows.vasp.xml_reader import VasprunReader, is_vasprun
 
 __all__ = ["find_vaspruns", "read_vasp_bands", "read_vasp_dos"]
 
@@ -44,7 +44,7 @@ def find_vaspruns(path: Path) -> list[Path]:
         Empty where VASP did not run.
     """
     if path.is_file():
-        return [path] if "vasprun" in path.name else []
+        return [path] if "vasprun" in path.name or is_vasprun(path) else []
     own = _last_vasprun(path)
     if own is not None:
         return [own]
@@ -77,7 +77,7 @@ def read_vasp_bands(path: Path) -> dict[str, Any]:
     InputError
         If the folder holds no run, or parts that do not belong together.
     RunError
-        If a file is cut off or not a vasprun.xml.
+        If a file is cut off or not a vasprun.xml, or a run did not converge.
     """
     files = find_vaspruns(path)
     folders = [file.parent for file in files] or find_outcars(path)
@@ -87,6 +87,9 @@ def read_vasp_bands(path: Path) -> dict[str, Any]:
             "give the folder of a run of VASP",
         )
     runs = [read_run(file) for file in files] or [read_outcar_run(folder) for folder in folders]
+    sources = files or [folder / "OUTCAR" for folder in folders]
+    for one, source in zip(runs, sources, strict=True):
+        _require_converged(one, source)
     run = runs[0]
     part = run.of_lines if run.on_lines else run.of_mesh
     if len(runs) > 1:
@@ -105,7 +108,7 @@ def read_vasp_bands(path: Path) -> dict[str, Any]:
         "spin_orbit": run.spin_orbit,
         "code": "VASP",
         "code_version": run.code_version,
-        "notes": [*_notes(runs), *_order_notes(part)],
+        "notes": [*_notes(runs, sources), *_order_notes(part)],
     }
 
 
@@ -127,12 +130,21 @@ def _joined(parts: Sequence[VaspRun], path: Path) -> VaspRun:
     )
 
 
-def _notes(runs: Sequence[VaspRun]) -> list[str]:
-    notes = []
-    if not all(run.scf_converged for run in runs):
-        notes.append("the electronic iterations of this run did not converge")
-    if not all(run.ionic_converged for run in runs):
-        notes.append("the relaxation did not converge")
+def _require_converged(run: VaspRun, source: Path) -> None:
+    """Raise if the electronic iterations did not converge: the levels of such a run are those of no density."""
+    if not run.scf_converged:
+        raise RunError(
+            f"{source}: the electronic iterations did not converge",
+            "raise NELM, or change ALGO or the mixing, and run it again",
+        )
+
+
+def _notes(runs: Sequence[VaspRun], sources: Sequence[Path]) -> list[str]:
+    notes = [
+        f"{source}: the relaxation did not converge; this is its last geometry, go on from CONTCAR"
+        for run, source in zip(runs, sources, strict=True)
+        if not run.ionic_converged
+    ]
     if len(runs) > 1:
         notes.append(f"bands of {len(runs)} split folders, put together")
     return notes
@@ -193,6 +205,8 @@ def read_vasp_dos(path: Path) -> dict[str, Any]:
     ------
     InputError
         If the run has no projections.
+    RunError
+        If the file is cut off, or the run did not converge.
     """
     files = find_vaspruns(path)
     if not files and find_outcars(path):
@@ -202,7 +216,7 @@ def read_vasp_dos(path: Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            parsed = Vasprun(str(files[0]), parse_potcar_file=False, parse_projected_eigen=True)
+            parsed = VasprunReader(str(files[0]), parse_potcar_file=False, parse_projected_eigen=True)
             dos = parsed.complete_dos
             run = parse_vasprun(parsed)
     except Exception as error:
@@ -210,6 +224,7 @@ def read_vasp_dos(path: Path) -> dict[str, Any]:
             f"{files[0]}: not a whole vasprun.xml with a density of states ({type(error).__name__})",
             "the run was cut off; run it again",
         ) from error
+    _require_converged(run, files[0])
     if not dos.pdos:
         raise InputError(f"{files[0]}: no projected density of states", "run VASP with LORBIT = 11")
-    return {"dos": dos, "edge_character": edge_character_of(run), "code": "VASP", "notes": _notes([run])}
+    return {"dos": dos, "edge_character": edge_character_of(run), "code": "VASP", "notes": _notes([run], files)}

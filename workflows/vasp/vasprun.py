@@ -19,6 +19,7 @@ from corecrown.errors import InputError, RunError
 from corecrown.postprocess.edges import METAL_NOTE
 from corecrown.postprocess.pdos import AtomicState, edge_character
 from corecrown.postprocess.results import EdgeCharacter
+from corecrown.workflows.vasp.xml_reader import VasprunReader
 
 __all__ = [
     "VaspRun",
@@ -150,7 +151,7 @@ def read_run(path: Path, *, projections: bool = False) -> VaspRun:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an unconverged run is told by its fields
-            run = Vasprun(str(path), parse_potcar_file=False, parse_projected_eigen=projections)
+            run = VasprunReader(str(path), parse_potcar_file=False, parse_projected_eigen=projections)
             return parse_vasprun(run)
     except Exception as error:
         said = str(error).splitlines()[0][:100] if str(error) else ""
@@ -161,7 +162,7 @@ def read_run(path: Path, *, projections: bool = False) -> VaspRun:
 
 
 def parse_vasprun(run: Vasprun) -> VaspRun:
-    """Return what pymatgen read of a run; raises ValueError where there are no eigenvalues in it."""
+    """Return what pymatgen read of a run; raises ValueError where it has no whole eigenvalues."""
     if not run.ionic_steps or run.eigenvalues is None:
         raise ValueError("no calculation with eigenvalues in it")
     spins = [spin for spin in (Spin.up, Spin.down) if spin in run.eigenvalues]
@@ -172,6 +173,8 @@ def parse_vasprun(run: Vasprun) -> VaspRun:
         kpoints, weights, eigenvalues = extra.actual_kpoints, np.zeros(len(extra.actual_kpoints)), extra.eigenvalues
         projected, on_lines = extra.projected_eigenvalues, True
     levels = np.array([eigenvalues[spin][:, :, 0] for spin in spins])
+    if not np.isfinite(levels).all():
+        raise ValueError("levels that VASP could not print")
     weights = np.asarray(weights, dtype=float)
     parameters = run.parameters
     self_consistent = int(run.incar.get("ICHARG", 0)) < 10

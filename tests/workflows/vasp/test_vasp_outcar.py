@@ -35,7 +35,7 @@ def levels(spinor):
     return np.array([other[0], top, bottom, other[1]]).T
 
 
-def outcar(spins=1, spinor=False, mesh=0, gga="PE", hybrid=False):
+def outcar(spins=1, spinor=False, mesh=0, gga="PE", hybrid=False, iterations=9):
     kpoints = len(LINE) + mesh
     rows = [
         " vasp.5.4.4.18Apr17-6-g9f103f2a35 (made up by a test of corecrown, not by VASP) complex",
@@ -49,6 +49,7 @@ def outcar(spins=1, spinor=False, mesh=0, gga="PE", hybrid=False):
         f"   ISPIN  = {spins:6d}    spin polarized calculation?",
         f"   LSORBIT = {'T' if spinor else 'F':>6s}    spin-orbit coupling",
         "   ENCUT  =  400.0 eV  29.40 Ry    5.42 a.u.   7.29  7.29  7.29*2*pi/ulx,y,z",
+        "   NELM   =     60;   NELMIN=  2; NELMDL= -5     # of ELM steps",
         "   NSW    =      0    number of steps for IOM",
         f"   NELECT = {2.0 if spinor else 4.0:12.4f}    total number of electrons",
         f"   GGA     = {gga:>5s}    GGA type",
@@ -58,7 +59,7 @@ def outcar(spins=1, spinor=False, mesh=0, gga="PE", hybrid=False):
         *(" ".join(f"{x:13.9f}" for x in (*vector, 0, 0, 0)) for vector in CELL.lattice.matrix),
         " position of ions in fractional coordinates (direct lattice) ",
         *(" ".join(f"{x:11.8f}" for x in position) for position in CELL.frac_coords),
-        "----------------------------------------- Iteration    1(   1)  ---------------------------------------",
+        f"----------------------------------- Iteration    1({iterations:4d})  -----------------------------------",
         " E-fermi :   1.0000     XC(G=0):  -9.0000     alpha+bet : -9.0000",
         "------------------------ aborting loop because EDIFF is reached ----------------------------------------",
         "  energy  without entropy=      -30.12345678  energy(sigma->0) =      -30.12345678",
@@ -206,6 +207,21 @@ class TestDamaged:
         path.write_text(path.read_text()[: int(fraction * len(path.read_text()))])
         with pytest.raises(RunError, match="not a whole run of VASP"):
             read_outcar_run(tmp_path)
+
+    def test_all_iterations_that_are_allowed(self, tmp_path):
+        """VASP 5 writes "because EDIFF is reached" then, too."""
+        write(tmp_path, OUTCAR=outcar(iterations=60), PROCAR=procar())
+        with pytest.raises(InputError, match="OUTCAR: the electronic iterations did not converge"):
+            read_band_structure(tmp_path)
+
+    def test_threshold_not_reached(self, tmp_path):
+        said = outcar().replace("loop because EDIFF is reached", "loop EDIFF was not reached (unconverged)")
+        write(tmp_path, OUTCAR=said, PROCAR=procar())
+        assert not read_outcar_run(tmp_path).scf_converged
+        before = said.index("----------------------------------- Iteration")
+        earlier_step_only = said[:before] + said[before:].split(" General")[0] + outcar()[before:]
+        write(tmp_path, OUTCAR=earlier_step_only)
+        assert read_outcar_run(tmp_path).scf_converged
 
     def test_files_of_two_runs(self, tmp_path):
         write(tmp_path, OUTCAR=outcar(mesh=8), PROCAR=procar())

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import shutil
 
 import numpy as np
@@ -99,6 +100,36 @@ class TestWholeFolders:
         path.write_text(text.replace("PAW_PBE ", "PAW "))  # titles of LDA's begin so
         assert read_run(path).functional == "LDA"
 
+    @pytest.mark.parametrize(
+        "tag",
+        [
+            '<i type="int" name="KINTER">******</i>',
+            '<v name="MAGMOM"> 0.00000000************************ 0.00000000</v>',
+            '<i type="string" name="ALGO"> 38</i>',
+        ],
+    )
+    def test_what_versions_of_vasp_write(self, runs, tag):
+        """Numbers too long for their field, and ALGO as a number."""
+        plain = edges(read_vasp_bands(runs / "scf"))
+        path = runs / "scf" / "vasprun.xml"
+        name = re.search(r'name="\w+"', tag).group()
+        text = re.sub(rf" *<[iv][^>]*{name}[^>]*>[^<]*</[iv]>\n", "", path.read_text())
+        path.write_text(text.replace("</incar>", f"{tag}\n</incar>").replace("<parameters>", f"<parameters>\n{tag}"))
+        assert edges(read_vasp_bands(runs / "scf")) == plain
+
+    def test_a_needed_number_that_is_too_long_is_missed(self, runs):
+        path = runs / "scf" / "vasprun.xml"
+        path.write_text(re.sub(r'(name="NELECT">)[^<]*', r"\g<1>******", path.read_text()))
+        with pytest.raises(RunError, match="KeyError: 'NELECT'"):
+            read_run(path)
+
+    def test_a_file_of_another_name(self, runs):
+        plain = edges(read_vasp_bands(runs / "bands"))
+        other = (runs / "bands" / "vasprun.xml").rename(runs / "bands" / "silicon.xml")
+        assert edges(read_vasp_bands(other)) == plain
+        assert read_band_structure(other).code == "VASP"
+        assert find_vaspruns(runs / "bands" / "INCAR") == []
+
     def test_pdos(self, runs):
         found = read_vasp_dos(runs / "pdos")
         # the stand-in projects nine tenths of a state
@@ -187,13 +218,33 @@ class TestDamaged:
         with pytest.raises(InputError, match="no such file"):
             read_run(tmp_path / "vasprun.xml")
 
-    def test_unconverged_run_is_told(self, cubic, tmp_path, stand_in, monkeypatch):
+    def test_unconverged_run_is_refused(self, cubic, tmp_path, stand_in, monkeypatch):
         from corecrown.workflows.vasp.run import write_inputs
 
         write_inputs(tmp_path, inputs_of(Step.SCF, cubic))
         monkeypatch.setenv("VASP_STAND_IN_FAULT", "unconverged")
         rerun(tmp_path)
-        assert read_vasp_bands(tmp_path)["notes"] == ["the electronic iterations of this run did not converge"]
+        for read in (read_vasp_bands, read_vasp_dos):
+            with pytest.raises(RunError, match=r"vasprun\.xml: the electronic iterations did not converge.*NELM"):
+                read(tmp_path)
+
+    def test_unconverged_relaxation_is_told(self, runs):
+        path = runs / "scf" / "vasprun.xml"
+        text = path.read_text()
+        path.write_text(re.sub(r'(name="NSW"> *)\d+', r"\g<1>2", re.sub(r'(name="IBRION"> *)-?\d+', r"\g<1>2", text)))
+        assert read_vasp_bands(runs / "scf")["notes"] == []
+        step = re.search(r" <calculation>.*</calculation>\n", text, re.DOTALL).group()
+        path.write_text(path.read_text().replace(step, step + step))
+        (note,) = read_vasp_bands(runs / "scf")["notes"]
+        assert note == f"{path}: the relaxation did not converge; this is its last geometry, go on from CONTCAR"
+
+    def test_levels_that_vasp_could_not_print(self, runs):
+        path = runs / "scf" / "vasprun.xml"
+        path.write_text(
+            re.sub(r"<r> -?\d+\.\d{4} 1\.0000 </r>", "<r> ********* 1.0000 </r>", path.read_text(), count=1)
+        )
+        with pytest.raises(RunError, match="could not print"):
+            read_run(path)
 
     @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(text=st.binary(max_size=300))
