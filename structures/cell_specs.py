@@ -54,6 +54,9 @@ class CellSpec(_Strict):
     lattice: Literal["cspbbr3", "fapbbr3"] = "cspbbr3"
     supercell: tuple[int, int, int] = (1, 1, 1)
     label: str | None = None
+    steps: tuple[str, ...] | None = Field(
+        None, description="which of the study's steps this cell goes through, and what they need; all by default"
+    )
     ensemble: EnsembleSpec | None = None
     heads: Literal["symmetric", "parallel", "random"] = "symmetric"
     roll_deg: float | None = None

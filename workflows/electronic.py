@@ -1,7 +1,7 @@
 """The electronic structure of one cell, whatever the engine: relax, scf, and what starts from them."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +160,10 @@ class ElectronicStructureMaker(Maker):
         """The steps that will be computed, in order."""
         return [step for step in Step if getattr(self, step.value) is not None]
 
+    def limited_to(self, steps: Collection[Step]) -> "ElectronicStructureMaker":
+        """Return a Maker that leaves out all steps but these."""
+        return replace(self, **{step.value: None for step in self.steps if step not in steps})
+
     def make(self, structure: Structure, cell: CellInfo | str = "cell", folder: str | Path | None = None) -> Flow:
         """Return the flow of one cell.
 
@@ -194,8 +198,6 @@ class ElectronicStructureMaker(Maker):
 
     def _placed(self, step: Step, info: CellInfo, folder: str | None) -> Any:
         """Return a step's Maker with label and folder of this cell filled in."""
-        from dataclasses import replace
-
         maker = getattr(self, step.value)
         return replace(maker, label=info.label, folder=None if folder is None else str(Path(folder) / step.value))
 

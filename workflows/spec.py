@@ -13,6 +13,7 @@ from corecrown.postprocess.experiment import load_experiment
 from corecrown.postprocess.results import Step
 from corecrown.resources import input_folder, input_names, read_yaml
 from corecrown.structures.cells import CellSpec
+from corecrown.workflows.electronic import with_needed
 from corecrown.workflows.protocols import Functional, Protocol, load_protocol
 
 __all__ = ["Engine", "ExcitationSpec", "Prerelax", "StartSpec", "StudySpec", "load_study"]
@@ -114,6 +115,16 @@ class StudySpec(_Spec):
         others = [kind for kind in self.excitation.kinds if kind not in plain]
         if self.engine is Engine.VASP and others:
             raise ValueError(f"excitation.kinds {', '.join(others)}: VASP has {', '.join(sorted(plain))}")
+        return self
+
+    @model_validator(mode="after")
+    def _steps_of_cells(self) -> "StudySpec":
+        computed = {step.value for step in with_needed(self.steps)}
+        for place, cell in enumerate(self.cells):
+            others = [name for name in cell.steps or () if name not in computed]
+            if others or cell.steps == ():
+                wrong = f"{others[0]!r} is not among the steps of the study" if others else "names none"
+                raise ValueError(f"cells.{place}.steps: {wrong} ({', '.join(sorted(computed))})")
         return self
 
     @property

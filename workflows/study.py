@@ -20,7 +20,7 @@ from corecrown.postprocess.results import CellResult, Comparison, Step, StudyRes
 from corecrown.postprocess.sameness import find_same_cells
 from corecrown.postprocess.study import write_study
 from corecrown.structures.cells import Cell, CellSpec, committed_relaxed, derive_cell, expand_cells
-from corecrown.workflows.electronic import STEP_NEEDS, CellInfo, ElectronicStructureMaker
+from corecrown.workflows.electronic import STEP_NEEDS, CellInfo, ElectronicStructureMaker, with_needed
 from corecrown.workflows.protocols import Theory
 from corecrown.workflows.record import StepFolder
 from corecrown.workflows.spec import Engine, Prerelax, StudySpec
@@ -129,8 +129,12 @@ def parents_first(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def steps_of(cell: Cell, steps: Sequence[Step]) -> list[Step]:
-    """Return the steps a cell goes through: one made from relaxed cells is computed as it is."""
-    return [step for step in steps if step is not Step.RELAX or not cell.depends_on]
+    """Return which of a study's steps a cell goes through: one made from relaxed cells is computed as it is."""
+    own = cell.spec.steps
+    chosen = set(steps) if own is None else set(with_needed(Step(name) for name in own))
+    if cell.depends_on:
+        chosen.discard(Step.RELAX)
+    return [step for step in steps if step in chosen]
 
 
 def _prepared(cell: Cell, prerelax: Prerelax) -> Cell:
@@ -206,12 +210,12 @@ class SubstitutionStudyMaker(Maker):
         before: list[Job] = []
         for cell in parents_first(cells):
             place = None if folder is None else str(cell_folder(Path(folder), cell.label))
-            electronic, start = self.electronic, cell.structure
+            electronic = self.electronic.limited_to(steps_of(cell, self.electronic.steps))
+            start: Any = cell.structure
             if cell.depends_on:
                 parents = {label: known[label] for label in cell.depends_on}
                 before.append(derive_structure(cell.spec.as_written(), parents, place))
                 before[-1].name, start = f"{cell.label} from relaxed cells", before[-1].output
-                electronic = replace(electronic, relax=None)
             elif self.prerelax:
                 before.append(prerelax_cell(cell.structure, place))
                 before[-1].name, start = f"{cell.label} pre-relaxation", before[-1].output
