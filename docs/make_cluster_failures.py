@@ -10,14 +10,23 @@ import pytest
 from failure_rows import Collector, as_lines
 
 ROOT = Path(__file__).resolve().parent.parent
-TESTS = ["tests/workflows/test_cluster_slurm.py", "tests/workflows/test_crash.py"]
+TESTS = [
+    "tests/workflows/test_cluster_slurm.py",
+    "tests/workflows/test_cluster_remote.py",
+    "tests/workflows/test_crash.py",
+    "tests/workflows/test_silence.py",
+    "tests/cli/test_submit_command.py",
+    "tests/cli/test_break_locks.py",
+]
 PROPERTY = "cluster failure"
 
 HEAD = """\
 # What goes wrong on clusters, and what becomes of it
 
-Made by `python docs/make_cluster_failures.py`, which runs `tests/workflows/test_cluster_slurm.py` (a real Slurm on one
-machine, silicon through the real pw.x, both ways of submitting) and `tests/workflows/test_crash.py`.
+Made by `python docs/make_cluster_failures.py`, which runs tests and writes down what they saw: a real Slurm on one
+machine with silicon through the real pw.x, by both ways of submitting (`test_cluster_slurm.py`,
+`test_cluster_remote.py`), studies that are killed and disks that fill (`test_crash.py`), clocks (`test_silence.py`), and
+bad input (`test_submit_command.py`, `test_break_locks.py`).
 
 | Event | How it was provoked | What happened |
 |---|---|---|

@@ -15,7 +15,14 @@ from corecrown.structures.cells import Cell, derive_cell
 from corecrown.workflows.record import StepFolder
 from corecrown.workflows.spec import StudySpec
 from corecrown.workflows.start import stored_start
-from corecrown.workflows.study import SubstitutionStudyMaker, build_cells, cell_folder, parents_first, with_parents
+from corecrown.workflows.study import (
+    SubstitutionStudyMaker,
+    build_cells,
+    cell_folder,
+    parents_first,
+    steps_of,
+    with_parents,
+)
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -103,7 +110,7 @@ def _geometry(
     if cell.depends_on:
         return derive_cell(cell.spec, known) if known.keys() >= set(cell.depends_on) else None
     start, relax = _start(maker, cell, place), maker.electronic.relax
-    if start is None or relax is None:
+    if start is None or Step.RELAX not in steps_of(cell, maker.electronic.steps):
         return start
     stored = StepFolder(place / Step.RELAX.value).stored_here(relax.key(relax.inputs(start), None))
     if stored is None:

@@ -25,25 +25,42 @@ def submit(tmp_path, *arguments, **environment):
     )
 
 
+ROW = "cluster failure"
+"""Name of the property that docs/make_cluster_failures.py collects from the tests."""
+
 BAD = [
-    (["--scheduler", "lsf"], {}, 2, "'lsf'"),
-    ([], {}, 2, "--scheduler"),
-    (["--scheduler", "slurm", "--worker", "here"], {}, 2, "--worker"),
-    (["--scheduler", "slurm"], {"CORECROWN_CLUSTER": '{"walltime": "soon"}'}, 2, "soon"),
-    (["--scheduler", "slurm"], {"CORECROWN_CLUSTER": '{"partition": "x"}'}, 2, "partition"),
-    (["--scheduler", "slurm", "--dry-run"], {"CORECROWN_CLUSTER": '{"resources": {"quue": "x"}}'}, 2, "quue"),
-    (["--scheduler", "slurm"], {"PATH": "/nowhere"}, 1, "not found"),
+    ("unknown scheduler", ["--scheduler", "lsf"], {}, 2, "'lsf'"),
+    (None, [], {}, 2, "--scheduler"),
+    (None, ["--scheduler", "slurm", "--worker", "here"], {}, 2, "--worker"),
+    ("settings", ["--scheduler", "slurm"], {"CORECROWN_CLUSTER": '{"walltime": "soon"}'}, 2, "soon"),
+    ("settings", ["--scheduler", "slurm"], {"CORECROWN_CLUSTER": '{"partition": "x"}'}, 2, "partition"),
+    (
+        "settings",
+        ["--scheduler", "slurm", "--dry-run"],
+        {"CORECROWN_CLUSTER": '{"resources": {"quue": "x"}}'},
+        2,
+        "quue",
+    ),
+    ("no queue on this machine", ["--scheduler", "slurm"], {"PATH": "/nowhere"}, 1, "not found"),
 ]
 
 
-@pytest.mark.parametrize(("arguments", "environment", "code", "named"), BAD, ids=[named for *_, named in BAD])
-def test_bad_input_is_one_line_and_a_hint(tmp_path, arguments, environment, code, named):
+@pytest.mark.parametrize(("event", "arguments", "environment", "code", "named"), BAD, ids=[named for *_, named in BAD])
+def test_bad_input_is_one_line_and_a_hint(tmp_path, event, arguments, environment, code, named, record_property):
     done = submit(tmp_path, *arguments, **environment)
     assert done.returncode == code, done.stderr
     assert named in done.stderr
     assert "Traceback" not in done.stderr
     assert "unforeseen" not in done.stderr
     assert done.stdout == ""
+    if event is not None:
+        how = environment.get("CORECROWN_CLUSTER") or " ".join([*map("=".join, environment.items()), *arguments])
+        record_property(ROW, [event, f"`{how}`", f"exit code {code}: {said(done, tmp_path)}"])
+
+
+def said(done, tmp_path):
+    """First line of an error, with the folder of the test left out."""
+    return done.stderr.removeprefix("corecrown: ").splitlines()[0].replace(str(tmp_path), "DIR").split(";")[0]
 
 
 def test_a_dry_run_prints_scripts_and_writes_nothing(tmp_path):
@@ -57,13 +74,16 @@ def test_a_dry_run_prints_scripts_and_writes_nothing(tmp_path):
     assert document["tasks"] == [["fa000"]]
 
 
-def test_a_folder_of_another_study_is_left_alone(tmp_path):
+def test_a_folder_of_another_study_is_left_alone(tmp_path, record_property):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "study.yaml").write_text(STUDY.replace("name: x", "name: y"))
     done = submit(tmp_path, "--scheduler", "slurm")
     assert done.returncode == 2
     assert "'y'" in done.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["study.yaml"]
+    record_property(
+        ROW, ["folder of another study", "`-d` of that one", f"exit code 2: {said(done, tmp_path)}; nothing written"]
+    )
 
 
 def test_in_queue_is_for_folders_that_were_submitted(tmp_path):

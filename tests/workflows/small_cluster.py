@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -52,6 +53,14 @@ def missing_slurm() -> str | None:
         if shutil.which(program) is None and not Path("/usr/sbin", program).exists():
             return f"no {program}: apt-get install slurm-wlm munge (make install-dev does)"
     return None
+
+
+ON_SLURM = [
+    pytest.mark.espresso,
+    pytest.mark.slurm,
+    pytest.mark.skipif(missing_slurm() is not None, reason=str(missing_slurm())),
+]
+"""Marks of a module whose tests run jobs of a real Slurm."""
 
 
 class Slurm:
@@ -203,3 +212,21 @@ def holder(folder, lock="cell_lock"):
     assert process.stdout is not None
     assert process.stdout.readline()
     return process
+
+
+def result(folder, label="si", step="scf"):
+    """Return the stored result of a step."""
+    return json.loads((folder / "cells" / label / step / "result.json").read_text())
+
+
+def said_of(text):
+    """Return the first line of an error, without the folders of the test."""
+    return re.sub(r"/\S+/", "", text.removeprefix("corecrown: ").splitlines()[0])
+
+
+def until(is_so, within=600):
+    """Wait until something is so."""
+    deadline = time.monotonic() + within
+    while not is_so():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)

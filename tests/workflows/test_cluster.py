@@ -1,9 +1,12 @@
 """Scripts for queues, tasks and stages, and what queues answer, without a queue."""
 
 import json
+import re
 import subprocess
+from pathlib import Path
 
 import pytest
+import yaml
 from small_cluster import write_study
 
 from corecrown.errors import InputError, RunError
@@ -82,6 +85,31 @@ def test_steps_with_resources_of_their_own_become_stages(tmp_path):
     assert "#SBATCH --ntasks=16" in header(done.scripts["stage-2.sh"])
     assert "--step bands" in done.scripts["stage-3.sh"]
     assert "stage-4.sh" not in done.scripts["stage-3.sh"]
+
+
+@pytest.fixture
+def documented():
+    """What the page on clusters says to write into settings and project files, in its order."""
+    text = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text()
+    return [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)]
+
+
+def test_the_documented_settings_are_valid(tmp_path, documented):
+    spec = load_study(write_study(tmp_path / "in", steps="[scf, hybrid]"))
+    settings = ClusterSettings(**documented[0]["cluster"])
+    done = plan_submission(spec, tmp_path / "out", Scheduler.SLURM, build_cells(spec), settings)
+    first, second = (header(done.scripts[f"stage-{number}.sh"]) for number in (1, 2))
+    assert {"#SBATCH --ntasks=64", "#SBATCH --time=0-12:00:00", "#SBATCH --partition=normal"} <= set(first)
+    assert {"#SBATCH --ntasks=256", "#SBATCH --time=1-00:00:00", "#SBATCH --nodes=4"} <= set(second)
+
+
+def test_the_documented_projects_are_valid(documented):
+    config = pytest.importorskip("jobflow_remote.config.base", reason="jobflow-remote is not installed")
+    _, one, several = documented
+    assert list(config.Project(**one).workers) == ["cluster"]
+    project = config.Project(**{**one, **several})
+    assert [worker.type for worker in project.workers.values()] == ["local", "remote"]
+    assert project.workers["cluster"].resources["time"] == "12:00:00"
 
 
 def test_arrays_keep_within_the_largest(tmp_path):

@@ -1,4 +1,4 @@
-"""Studies of silicon as jobs of a real Slurm on this machine, by both routes, and what can go wrong on the way."""
+"""Studies of silicon as jobs of a real Slurm on this machine, without a database, and what can go wrong on the way."""
 
 import json
 import math
@@ -12,17 +12,15 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-import yaml
 from small_cluster import (
     CORECROWN,
+    ON_SLURM,
     TABLE_ROW,
-    Slurm,
     attempts,
     corecrown,
-    free_port,
-    holder,
-    missing_slurm,
-    states,
+    result,
+    said_of,
+    until,
     write_study,
 )
 
@@ -34,26 +32,12 @@ from corecrown.workflows.cluster_queue import Scheduler
 from corecrown.workflows.cluster_script import margin_s
 from corecrown.workflows.spec import load_study
 
-pytestmark = [
-    pytest.mark.espresso,
-    pytest.mark.slurm,
-    pytest.mark.skipif(missing_slurm() is not None, reason=str(missing_slurm())),
-]
+pytestmark = ON_SLURM
 
 ONE_RANK = {"ranks": 1, "mpi_command": "", "walltime": "00:10:00"}
 
 LONG = "kpoint_mesh: [6, 6, 6], cutoff_wfc_ry: 40, mixing_beta: 0.015, scf_threshold_ry_per_atom: 1.0e-13"
 """An scf of many short iterations, so that it can be stopped in the middle."""
-
-SECANTUS = Path(sys.executable).parent.parent / "secantus" / "bin" / "secantusd-py"
-
-
-@pytest.fixture(scope="module")
-def slurm(tmp_path_factory):
-    place = tmp_path_factory.mktemp("slurm")
-    running = Slurm(place)
-    yield running
-    running.stop()
 
 
 @pytest.fixture
@@ -83,22 +67,6 @@ def states_here(folder):
 
 def logs(folder):
     return "\n".join(path.read_text() for path in sorted(folder.glob("cluster/*/logs/*")))
-
-
-def result(folder, label="si", step="scf"):
-    return json.loads((folder / "cells" / label / step / "result.json").read_text())
-
-
-def said_of(text):
-    """First line of an error, without the folders of the test."""
-    return re.sub(r"/\S+/", "", text.removeprefix("corecrown: ").splitlines()[0])
-
-
-def until(is_so, within=600):
-    deadline = time.monotonic() + within
-    while not is_so():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 def iterations(folder):
@@ -138,23 +106,25 @@ def test_an_array_of_cells_one_of_which_fails_submitted_twice_at_once(slurm, set
         submit(write_study(tmp_path / "in2", ("si", "si2")), folder)
 
 
-def test_the_documentation_is_followed_word_by_word(slurm, settings, tmp_path):
-    text = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text()
-    block = re.search(r"```console\n(.*?)```", text, flags=re.DOTALL)[1]
+@pytest.mark.parametrize("page", ["README.md", "docs/clusters.md"])
+def test_the_documentation_is_followed_word_by_word(slurm, settings, tmp_path, page):
+    text = (Path(__file__).parents[2] / page).read_text()
+    block = re.search(r"```console\n(\$ corecrown study submit .*?)```", text, flags=re.DOTALL)[1]
     commands = [line.removeprefix("$ ") for line in block.splitlines()]
-    assert [command.split()[2] for command in commands] == ["submit", "submit", "status", "collect"]
-    study = write_study(tmp_path)
+    named, folder = re.search(r"submit (\S+) -d (\S+) --scheduler slurm", commands[0]).groups()
+    # the study of that name takes hours: here silicon goes by it
+    write_study((tmp_path / named).parent).rename(tmp_path / named)
     environment = os.environ | {"PATH": f"{CORECROWN.parent}:{os.environ['PATH']}"}
-    assert commands[0].split()[3] == "demo"
-    for written in commands:
-        command = written.replace(" demo ", f" {study.name} ")  # the study of the docs takes twenty minutes
+    for command in commands:
         if " collect " in command:
             slurm.until_empty()
         done = subprocess.run(
             command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{command}: {done.stderr}"
-    assert (tmp_path / "runs" / "queued" / "report.html").is_file()
+    assert [command.split()[2] for command in commands][-3:] == ["submit", "status", "collect"]
+    assert states_here(tmp_path / folder) == {"si": {"scf": "done"}}
+    assert (tmp_path / folder / "report.html").is_file()
 
 
 def test_scancel_of_a_waiting_and_of_a_running_job(slurm, settings, tmp_path, record_property):
@@ -247,144 +217,6 @@ def test_a_killed_runner_and_a_walltime_that_ends_in_the_middle_of_an_scf(slurm,
             f"pw.x stops in time, the job submits itself again: {note}",
         ],
     )
-
-
-@pytest.fixture(scope="module")
-def project(slurm, tmp_path_factory):
-    """A jobflow-remote project with this Slurm as its worker; its queue is a server that talks as MongoDB does."""
-    pytest.importorskip("jobflow_remote", reason="jobflow-remote is not installed (pip install 'corecrown[cluster]')")
-    if not SECANTUS.exists():
-        pytest.skip("no MongoDB-protocol server for tests (make install-dev installs one in .venv/secantus)")
-    place, port = tmp_path_factory.mktemp("remote"), free_port()
-    with (place / "db.log").open("wb") as log:
-        server = subprocess.Popen(
-            [SECANTUS, "--port", str(port), "--storage-path", ":memory:", "--log-level", "WARNING"],
-            stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    store = {"type": "MongoStore", "host": "127.0.0.1", "port": port, "database": "jf"}
-    store["mongoclient_kwargs"] = {"directConnection": True}
-    activate = Path(sys.executable).with_name("activate")
-    content = {
-        "name": "test",
-        "workers": {
-            "here": {
-                "type": "local",
-                "scheduler_type": "slurm",
-                "work_dir": str(place / "work"),
-                "pre_run": f"source {activate}\nexport CORECROWN_MPI_COMMAND= CORECROWN_MPI_RANKS=1 "
-                "CORECROWN_CUSTODIAN_POLLING_S=0.1",
-                "resources": {"nodes": 1, "ntasks": 1, "time": "00:10:00"},
-            }
-        },
-        "queue": {"store": {**store, "collection_name": "jobs"}},
-        "jobstore": {"docs_store": {**store, "collection_name": "outputs"}},
-        "runner": {
-            "delay_checkout": 0.3,
-            "delay_check_run_status": 0.3,
-            "delay_advance_status": 0.3,
-            "delta_retry": [1, 2, 5],
-        },
-    }
-    (place / "projects").mkdir()
-    (place / "projects" / "test.yaml").write_text(yaml.safe_dump(content))
-    names = {"JFREMOTE_PROJECTS_FOLDER": str(place / "projects"), "JFREMOTE_PROJECT": "test", **slurm.environment}
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(names)
-    jf = Path(sys.executable).with_name("jf")
-    try:
-        until(lambda: subprocess.run([jf, "admin", "reset", "--yes"], capture_output=True, check=False).returncode == 0)
-        yield jf
-    finally:
-        server.terminate()
-        server.wait(timeout=20)
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
-
-
-def run_jobs():
-    """Run what waits in the project until nothing is left, in a process of its own: settings are read on import."""
-    code = "from jobflow_remote.jobs.runner import Runner; Runner(project_name='test').run_all_jobs(max_seconds=600)"
-    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=900)
-
-
-def test_a_worker_of_jobflow_remote_whose_runner_is_killed(project, tmp_path, record_property):
-    study, folder = write_study(tmp_path / "in", ("si", "bad", "busy")), tmp_path / "out"
-    bad = tmp_path / "in" / "bad.vasp"
-    bad.write_text(bad.read_text().replace("Si", "Xe"))
-    unknown = corecrown("study", "submit", study, "-d", folder, "--worker", "nowhere")
-    assert unknown.returncode == 2
-    assert "here" in unknown.stderr
-    assert not folder.exists()
-    done = corecrown("study", "submit", study, "-d", folder, "--worker", "here")
-    assert done.returncode == 0, done.stderr
-    assert states(folder) == {label: {"scf": "queued"} for label in ("si", "bad", "busy")}
-    someone = holder(folder / "cells" / "busy")
-    twice = corecrown("study", "submit", study, "-d", folder, "--worker", "here")
-    assert (twice.returncode, "submitted already" in twice.stderr) == (2, True)
-    other = corecrown("study", "submit", study, "-d", folder, "--scheduler", "slurm")
-    assert (other.returncode, "submitted already" in other.stderr) == (2, True), "whichever way was taken first"
-    runner = subprocess.Popen([project, "runner", "run"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until(lambda: list(folder.glob("cells/*/scf/attempt-*")))
-    runner.kill()
-    runner.wait()
-    run_jobs()
-    someone.kill()
-    someone.wait()
-    told = corecrown("study", "status", folder, "--json")
-    found = json.loads(told.stdout)
-    assert found["cells"] == {"si": {"scf": "done"}, "bad": {"scf": "failed"}, "busy": {"scf": "failed"}}
-    refused = next(note for note in found["notes"] if note.startswith("busy scf"))
-    assert f"in use by process {someone.pid}" in refused
-    assert (attempts(folder), attempts(folder, "busy")) == (["attempt-001"], [])
-    collected = corecrown("study", "collect", folder, "--json")
-    assert collected.returncode == 0, collected.stderr
-    cells = {cell["label"]: cell for cell in json.loads(collected.stdout)["cells"]}
-    assert cells["si"]["edges"]["gap_ev"] == pytest.approx(0.6, abs=0.2)
-    assert "Xe" in cells["bad"]["failed"]["scf"]
-    record_property(
-        TABLE_ROW,
-        [
-            "jobflow-remote: someone else works on the cell",
-            "study run of that cell goes on",
-            "failed: in use by that process; nothing was written; jf job rerun ID once it is done",
-        ],
-    )
-    record_property(
-        TABLE_ROW, ["jobflow-remote: unknown worker", "--worker nowhere", f"exit code 2: {said_of(unknown.stderr)}"]
-    )
-    record_property(
-        TABLE_ROW,
-        ["jobflow-remote: submitted twice", "one submit after the other", f"exit code 2: {said_of(twice.stderr)}"],
-    )
-    record_property(
-        TABLE_ROW,
-        [
-            "jobflow-remote: runner killed",
-            "kill -9 while a job runs",
-            "nothing lost: the Slurm job goes on, the next runner reads it back",
-        ],
-    )
-    record_property(
-        TABLE_ROW,
-        [
-            "jobflow-remote: a job raises",
-            "an element without pseudopotential",
-            "failed, with its reason in the record; mend and jf job rerun ID",
-        ],
-    )
-
-
-def test_a_worker_that_does_not_see_the_folder(project, tmp_path):
-    study, folder = write_study(tmp_path / "in"), tmp_path / "out"
-    done = corecrown("study", "submit", study, "-d", folder, "--worker", "here", "--elsewhere")
-    assert done.returncode == 0, done.stderr
-    run_jobs()
-    assert not list(folder.glob("cells/*/*"))
-    collected = corecrown("study", "collect", folder)
-    assert collected.returncode == 0, collected.stderr
-    assert "si scf: fetched from here" in collected.stdout
-    found = result(folder)
-    assert all((folder / "cells/si/scf" / found["folder"] / name).stat().st_size for name in found["files"].values())
 
 
 def test_a_queue_that_refuses_or_is_not_there(slurm, settings, tmp_path, monkeypatch, record_property):

@@ -4,6 +4,7 @@ import os
 import time
 
 import pytest
+from small_cluster import TABLE_ROW
 
 from corecrown.settings import get_settings
 from corecrown.workflows.espresso import handlers
@@ -55,29 +56,35 @@ def test_silence_counts_the_programs_own_files_only(running, clocks):
 
 
 @pytest.mark.parametrize("jump_s", [-1e9, -7200, 7200, 1e9])
-def test_a_clock_that_is_set_ends_no_healthy_run(running, clocks, jump_s):
+def test_a_clock_that_is_set_ends_no_healthy_run(running, clocks, jump_s, record_property):
     silence = handlers.Silence("pw")
     silence.check(str(running))
     assert not clocks.pass_by(30, 15, silence, running)
     clocks.said_s += jump_s
     assert not clocks.pass_by(20, 10, silence, running)
     assert clocks.pass_by(20, 10, silence, running), "nor does it keep a dead one"
+    told = "a healthy program goes on, a silent one is ended after the time that passed"
+    record_property(TABLE_ROW, ["clock set while a program runs", f"by {jump_s:g} s", told])
 
 
 @pytest.mark.parametrize("written_s", [-1e9, 1e9])
-def test_a_file_server_with_another_clock_ends_no_healthy_run(running, clocks, written_s):
+def test_a_file_server_with_another_clock_ends_no_healthy_run(running, clocks, written_s, record_property):
     silence = handlers.Silence("pw")
     silence.check(str(running))
     for number in range(1, 5):
         assert not clocks.pass_by(50, 10, silence, running)
-        os.utime(running / "pw.out", (abs(written_s) + number,) * 2)
+        os.utime(running / "pw.out", (time.time() + written_s + number,) * 2)
+    record_property(
+        TABLE_ROW, ["file server with another clock", f"{written_s:g} s apart", "a healthy program goes on"]
+    )
 
 
-def test_a_node_that_was_suspended_ends_no_healthy_run(running, clocks):
+def test_a_node_that_was_suspended_ends_no_healthy_run(running, clocks, record_property):
     silence = handlers.Silence("pw")
     silence.check(str(running))
     assert not clocks.pass_by(7200, 1, silence, running), "it was not looked at for two hours: it did not run either"
     assert clocks.pass_by(60, 30, silence, running)
+    record_property(TABLE_ROW, ["node suspended", "for 7200 s", "a healthy program goes on"])
 
 
 def test_a_silent_vasp_is_told_by_the_same_clock(tmp_path, clocks):

@@ -175,13 +175,15 @@ def _add_workers(folder: Path, states: dict[str, dict[str, str]]) -> list[str]:
 
 def break_locks(spec: "StudySpec", folder: Path, cells: list[str] | None) -> None:
     """Take over the cells of a study whose last owner is not known to live, and say whose they were."""
+    from corecrown.workflows.geometries import needed_cells
     from corecrown.workflows.owners import break_lock
-    from corecrown.workflows.study import build_cells, cell_folder
+    from corecrown.workflows.study import SubstitutionStudyMaker, cell_folder
 
-    for label in cells or [cell.label for cell in build_cells(spec)]:
-        owner = break_lock(cell_folder(folder, label))
+    needed, _ = needed_cells(spec, SubstitutionStudyMaker.from_spec(spec), cells, folder)
+    for cell in needed:
+        owner = break_lock(cell_folder(folder, cell.label))
         if owner is not None:
-            typer.echo(f"{label}: lock broken of {owner}", err=True)
+            typer.echo(f"{cell.label}: lock broken of {owner}", err=True)
 
 
 def fetch_from_workers(folder: Path, as_json: bool) -> None:
