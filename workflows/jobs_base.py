@@ -15,7 +15,7 @@ from pymatgen.core import Structure
 
 from corecrown.errors import CorecrownError, RunError
 from corecrown.postprocess.results import Step, StepResult
-from corecrown.workflows.protocols import StepSettings, Theory
+from corecrown.workflows.protocols import StepSettings, Theory, level_of_step
 from corecrown.workflows.record import StepFolder, StepOutput, cannot_write
 
 __all__ = [
@@ -121,7 +121,7 @@ class StepMaker(Maker):
     @property
     def level(self) -> Theory:
         """The level of theory of this step."""
-        return self.theory
+        return level_of_step(self.step, self.theory, self.settings)
 
     def inputs(self, structure: Structure) -> Any:
         """Return the input of the program for a cell."""

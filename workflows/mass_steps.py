@@ -18,7 +18,7 @@ from corecrown.postprocess.results import Masses, MassTensor, Step
 from corecrown.workflows.jobs_base import Launch, StepMaker
 from corecrown.workflows.mass_record import read_earlier_rounds, write_rounds
 from corecrown.workflows.mass_search import KnownBands, MassSearch, Round
-from corecrown.workflows.protocols import MassesSettings, Theory
+from corecrown.workflows.protocols import MassesSettings
 from corecrown.workflows.record import StepOutput, make_key
 
 __all__ = ["MassesStep", "SpinOrbitMassesStep"]
@@ -160,11 +160,6 @@ class SpinOrbitMassesStep(MassesStep):
     name: str = "masses_spin_orbit"
     step: ClassVar[Step] = Step.MASSES_SPIN_ORBIT
     version: ClassVar[int] = 4
-
-    @property
-    def level(self) -> Theory:
-        """The level of theory of this step."""
-        return self.theory.model_copy(update={"spin_orbit": True, "hybrid": None})
 
     def scf(self, source: StepOutput | None) -> StepOutput | None:
         """Return the step whose density is used."""

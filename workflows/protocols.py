@@ -21,6 +21,7 @@ __all__ = [
     "RelaxSettings",
     "StepSettings",
     "Theory",
+    "level_of_step",
     "load_protocol",
 ]
 
@@ -132,6 +133,22 @@ class ExcitationSettings(StepSettings):
     relax_excited: bool = Field(default=False, description="whether atoms relax in the excited state, at fixed lattice")
     force_threshold_ry_bohr: float = Field(3e-3, gt=0, description="of that relaxation")
     max_ionic_steps: int = Field(40, ge=1, description="of that relaxation")
+
+
+_COUPLED = {Step.SPIN_ORBIT, Step.MASSES_SPIN_ORBIT, Step.HYBRID_SPIN_ORBIT}
+_HYBRID = {Step.HYBRID, Step.HYBRID_SPIN_ORBIT}
+
+
+def level_of_step(step: Step, theory: Theory, settings: StepSettings) -> Theory:
+    """Return the level of theory of a step: the study's own, or what the step is there to add to it.
+
+    HSE06 is built on PBE, so a hybrid step is PBE's whatever the functional of the other steps. With spin-orbit
+    coupling comes a step that is named for it, and a hybrid one whose settings say so.
+    """
+    if step in _HYBRID:
+        coupled = theory.spin_orbit or step in _COUPLED or getattr(settings, "spin_orbit", False)
+        return theory.model_copy(update={"functional": Functional.PBE, "hybrid": "HSE06", "spin_orbit": coupled})
+    return theory.model_copy(update={"spin_orbit": True, "hybrid": None}) if step in _COUPLED else theory
 
 
 _MODELS: dict[Step, type[StepSettings]] = {

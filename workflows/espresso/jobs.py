@@ -50,11 +50,9 @@ from corecrown.workflows.jobs_base import Launch, valence_edge
 from corecrown.workflows.kpoints import band_path
 from corecrown.workflows.protocols import (
     BandsSettings,
-    Functional,
     HybridSettings,
     PdosSettings,
     RelaxSettings,
-    Theory,
 )
 from corecrown.workflows.record import StepOutput
 
@@ -166,11 +164,6 @@ class SpinOrbitMaker(ScfMaker):
     name: str = "spin_orbit"
     step: ClassVar[Step] = Step.SPIN_ORBIT
 
-    @property
-    def level(self) -> Theory:
-        """The level of theory of this step."""
-        return self.theory.model_copy(update={"spin_orbit": True, "hybrid": None})
-
     def inputs(self, structure: Structure) -> PwInput:
         """Return the input of the scf."""
         return spin_orbit_input(structure, self.settings, self.level, self.pseudopotentials(structure))
@@ -188,13 +181,6 @@ class HybridMaker(ScfMaker):
     name: str = "hybrid"
     step: ClassVar[Step] = Step.HYBRID
 
-    @property
-    def level(self) -> Theory:
-        """The level of theory of this step."""
-        coupled = self.settings.spin_orbit or self.theory.spin_orbit
-        update = {"functional": Functional.PBE, "hybrid": "HSE06", "spin_orbit": coupled}
-        return self.theory.model_copy(update=update)
-
     def inputs(self, structure: Structure) -> PwInput:
         """Return the input of the scf."""
         return hybrid_input(structure, self.settings, self.level, self.pseudopotentials(structure))
@@ -206,11 +192,6 @@ class HybridSpinOrbitMaker(HybridMaker):
 
     name: str = "hybrid_spin_orbit"
     step: ClassVar[Step] = Step.HYBRID_SPIN_ORBIT
-
-    @property
-    def level(self) -> Theory:
-        """The level of theory of this step."""
-        return super().level.model_copy(update={"spin_orbit": True})
 
 
 @dataclass

@@ -14,7 +14,7 @@ from corecrown.postprocess.results import Step, StepResult
 from corecrown.workflows.bandstructure import line_band_structure
 from corecrown.workflows.jobs_base import Launch
 from corecrown.workflows.kpoints import band_path, named_points
-from corecrown.workflows.protocols import Functional, HybridSettings, Theory
+from corecrown.workflows.protocols import HybridSettings, Theory
 from corecrown.workflows.vasp.base import VaspMaker, files_in, mesh_edges
 from corecrown.workflows.vasp.inputs import GGA_TAG, VaspInput, make_input, mesh_of, path_kpoints
 from corecrown.workflows.vasp.run import keep_outputs, run_vasp
@@ -36,13 +36,6 @@ class HybridMaker(VaspMaker):
     settings: HybridSettings
     name: str = "hybrid"
     step: ClassVar[Step] = Step.HYBRID
-
-    @property
-    def level(self) -> Theory:
-        """The level of theory of this step."""
-        coupled = self.settings.spin_orbit or self.theory.spin_orbit
-        update = {"functional": Functional.PBE, "hybrid": "HSE06", "spin_orbit": coupled}
-        return self.theory.model_copy(update=update)
 
     def inputs(self, structure: Structure) -> VaspInput:
         """Return the input of the hybrid run, and of the run without exact exchange that it starts from."""
@@ -108,11 +101,6 @@ class HybridSpinOrbitMaker(HybridMaker):
 
     name: str = "hybrid_spin_orbit"
     step: ClassVar[Step] = Step.HYBRID_SPIN_ORBIT
-
-    @property
-    def level(self) -> Theory:
-        """The level of theory of this step."""
-        return super().level.model_copy(update={"spin_orbit": True})
 
 
 def hybrid_mesh(

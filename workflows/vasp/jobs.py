@@ -16,7 +16,7 @@ from corecrown.postprocess.results import PdosSummary, Step, StepResult
 from corecrown.workflows.bandstructure import line_band_structure
 from corecrown.workflows.jobs_base import Launch, valence_edge
 from corecrown.workflows.kpoints import band_path
-from corecrown.workflows.protocols import BandsSettings, PdosSettings, RelaxSettings, Theory
+from corecrown.workflows.protocols import BandsSettings, PdosSettings, RelaxSettings
 from corecrown.workflows.record import StepOutput
 from corecrown.workflows.vasp.base import VaspMaker, files_in, in_our_order, mesh_edges
 from corecrown.workflows.vasp.excitation import ExcitationMaker
@@ -138,11 +138,6 @@ class SpinOrbitMaker(ScfMaker):
 
     name: str = "spin-orbit"
     step: ClassVar[Step] = Step.SPIN_ORBIT
-
-    @property
-    def level(self) -> Theory:
-        """The level of theory of this step."""
-        return self.theory.model_copy(update={"spin_orbit": True, "hybrid": None})
 
 
 @dataclass
