@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from corecrown.postprocess.excitation_shares import fa_share
+from corecrown.postprocess.excitation_level import excitation_level
+from corecrown.postprocess.excitation_shares import FaShare, fa_share
 from corecrown.postprocess.paper import REFERENCE, Basis, Claim, Verdict
 from corecrown.postprocess.results import CellResult, Excitation, Masses, MassTensor, ShiftSplit
 from corecrown.postprocess.shifts import level_text, split_shifts
@@ -238,7 +239,7 @@ def charge_claim(basis: Basis) -> Claim:
         "agrees where FA has more of the frozen electron and of the charge gained than its share of the volume, in "
         "every scheme that divides space (of the atoms, where none does); disagrees where it has less of both",
     )
-    ours, verdicts, said = [], [], []
+    ours, verdicts, said, levels = [], [], [], []
     for cell in basis.result.cells:
         for found in cell.excitation if cell.fa_fraction else ():
             compared = {name: _against_uniform(cell, found, name) for name in ("electron", "gained")}
@@ -248,13 +249,23 @@ def charge_claim(basis: Basis) -> Claim:
             shown = ", ".join(f"{name} {share:.1%} on FA" for name, (share, _) in known.items())
             gained = found.gained_by_group or {}
             framework = f", gained on Pb-Br {gained['Pb-Br'] / sum(gained.values()):.1%}" if gained.get("Pb-Br") else ""
-            ours.append(f"{cell.label}: {shown}{framework}, FA's share of atoms {_atoms(cell):.1%}")
+            ours.append(f"{cell.label}: {shown}{framework}, {_uniform_text(cell, fa_share(found, 'electron'))}")
             verdicts.append(_preference([word for _, word in known.values()]) if found.occupations_kept else UNDECIDED)
-            said += [found.statement] if found.statement else []
+            levels.append(excitation_level(cell, found) or f"level of {cell.label} not recorded")
+            said += [f"{cell.label}: {found.statement}"] if found.statement else []
     if not verdicts:
         return _filled(claim, Verdict.NOT_COMPUTED, [], "needs the step excitation of cells with FA")
     why = f"FA has more than its share in {verdicts.count(Verdict.AGREES)} of {len(verdicts)} excitations"
-    return _filled(claim, _joined(verdicts), ours, why).model_copy(update={"notes": list(dict.fromkeys(said))})
+    told = {"notes": list(dict.fromkeys(said)), "level": "; ".join(dict.fromkeys(levels))}
+    return _filled(claim, _joined(verdicts), ours, why).model_copy(update=told)
+
+
+def _uniform_text(cell: CellResult, share: FaShare | None) -> str:
+    """Say what FA would have of an even charge: over the volume, or the atoms where no scheme knows volumes."""
+    if share is None:
+        return f"FA's share of atoms {_atoms(cell):.1%}"
+    each = f", {share.n_fa} FA" if share.n_fa > 1 else ""
+    return f"FA's share of the volume {share.uniform_low:.1%} to {share.uniform_high:.1%}{each}"
 
 
 def _against_uniform(cell: CellResult, found: Excitation, quantity: str) -> tuple[float, str] | None:

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from pymatgen.core import Structure
 
 from corecrown.postprocess.excitation_cubes import read_density
+from corecrown.postprocess.excitation_level import excitation_level
 from corecrown.postprocess.plots.cells import cell_title
 from corecrown.postprocess.plots.excitation import plot_density_change, plot_frozen_orbitals, plot_shares
 from corecrown.postprocess.plots.isosurfaces import plot_change_surfaces, plot_orbital_surfaces
@@ -61,12 +62,14 @@ def excitation_table(cells: Sequence[CellResult]) -> Table | None:
             energies = (number_text(found.energy_ev), number_text(found.ks_gap_ev))
             rows.append((cell.label, found.kind, *energies, kept, *moved, *changed, number_text(found.moved_e, 2)))
             notes += notes_of(cell.label, found)
+            level = excitation_level(cell, found)
+            notes.append(f"computed with {level}" if level else f"{cell.label}: level of the excitation not recorded")
             if found.scheme:
                 notes.append(f"space shared out by {found.scheme}")
     if not rows:
         return None
     return Table(
-        "Delta-SCF excitations at Γ with two spins, functional and cutoff as in the settings below, energies in eV. "
+        "Delta-SCF excitations at Γ with two spins, energies in eV. "
         "Kept: whether the occupations stayed as set. Electron and hole: frozen orbitals, each sums to 1. "
         "Gained and lost: difference of the relaxed densities, in electrons.",
         ("Cell", "Kind", "Energy", "Kohn-Sham gap", "Kept", "Electron", "Hole", "Gained", "Lost", "Moved"),
