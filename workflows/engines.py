@@ -1,6 +1,7 @@
 """What the runner asks of an engine: whether a study can start, and how far a calculation is."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from corecrown.errors import InputError
@@ -78,4 +79,12 @@ def read_progress(attempt: Path) -> Progress:
         return of_vasp(attempt / "OSZICAR")
     from corecrown.workflows.espresso.stdout import read_progress as of_espresso
 
-    return of_espresso(attempt / "pw.out")
+    running = _newest_output(attempt)
+    progress = of_espresso(running)
+    return progress if running.parent == attempt else replace(progress, part=running.parent.name)
+
+
+def _newest_output(attempt: Path) -> Path:
+    """Return the output of pw.x that was written last: some steps run several, some in folders of their own below."""
+    outputs = [*attempt.glob("pw*.out"), *attempt.glob("*/pw*.out")]
+    return max(outputs, key=lambda path: path.stat().st_mtime_ns, default=attempt / "pw.out")

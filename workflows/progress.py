@@ -19,9 +19,12 @@ class Progress:
         Estimated scf accuracy of the last iteration, Ry.
     kpoint
         Number of the k-point in work in a run without self-consistency, or None.
+    part
+        Which of several calculations of the step it is, such as an excited state; None for the first or only one.
     """
 
     ionic_step: int = 1
     scf_iteration: int = 0
     accuracy_ry: float | None = None
     kpoint: int | None = None
+    part: str | None = None

@@ -1,6 +1,8 @@
 """Reading what pw.x and projwfc.x left, on real files of silicon (fixtures/silicon/README.md)."""
 
 import gzip
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from pymatgen.electronic_structure.plotter import BSPlotter
 
 from corecrown.errors import InputError, RunError
 from corecrown.postprocess.edges import find_edges
+from corecrown.workflows import engines
 from corecrown.workflows.bandstructure import line_band_structure
 from corecrown.workflows.espresso.outputs import find_xml, read_run
 from corecrown.workflows.espresso.projections import read_projections
@@ -53,6 +56,17 @@ def test_an_output_cut_off_anywhere_gives_its_last_whole_geometry(relaxed, tmp_p
         assert geometry is None or 30 < geometry.volume < 60
         progress = read_progress(tmp_path / "pw.out")
         assert progress.ionic_step >= 1
+
+
+def test_progress_is_that_of_the_output_written_last(tmp_path):
+    shutil.copy(SILICON / "relax.out", tmp_path / "pw.out")
+    assert engines.read_progress(tmp_path) == read_progress(SILICON / "relax.out")
+    (tmp_path / "neutral").mkdir()
+    later = tmp_path / "neutral" / "pw.out"
+    later.write_text("     iteration #  3     ecut=    40.00 Ry\n     estimated scf accuracy    <  2.0E-04 Ry\n")
+    os.utime(tmp_path / "pw.out", (1, 1))
+    progress = engines.read_progress(tmp_path)
+    assert (progress.part, progress.scf_iteration, progress.accuracy_ry) == ("neutral", 3, 2e-4)
 
 
 def test_progress_counts_ionic_steps():

@@ -119,6 +119,8 @@ class StudyDisplay:
         for running in self._running():
             parts = [f"{running.label} {running.step.value}:"]
             progress = running.progress
+            if progress.part is not None:
+                parts.append(f"{progress.part},")
             if progress.kpoint is not None:
                 parts.append(f"k-point {progress.kpoint},")
             elif running.step.value == "relax":
