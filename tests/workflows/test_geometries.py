@@ -1,11 +1,18 @@
 """Cells made from others read the finished geometry of their parents and leave the parents to whoever works on them."""
 
+from collections import Counter
+from types import SimpleNamespace
+
 import pytest
 from small_cluster import POSCAR, attempts, holder
+from stored_results import result
 
 from corecrown.errors import RunError
 from corecrown.postprocess.results import Step
-from corecrown.settings import get_settings
+from corecrown.settings import ClusterSettings, get_settings
+from corecrown.workflows import cluster_remote
+from corecrown.workflows.cluster import plan_submission, write_submission
+from corecrown.workflows.cluster_queue import Scheduler
 from corecrown.workflows.cluster_task import run_task
 from corecrown.workflows.geometries import needed_cells
 from corecrown.workflows.local import claim_folder, forget_step, read_status, run_study
@@ -54,7 +61,7 @@ def study(tmp_path):
     return load_study(place / "study.yaml")
 
 
-def lattice(result, label):
+def lattice(found, label):
     return next(cell for cell in result.cells if cell.label == label).lattice_a_angstrom
 
 
@@ -64,8 +71,8 @@ def all_attempts(folder):
 
 def test_parents_are_computed_once_and_then_only_read(study, tmp_path):
     folder = tmp_path / "out"
-    result = run_study(study, folder, ["made"])
-    assert lattice(result, "made") == pytest.approx(lattice(result, "large"), abs=1e-6)
+    found = run_study(study, folder, ["made"])
+    assert lattice(found, "made") == pytest.approx(lattice(found, "large"), abs=1e-6)
     done = read_status(folder)
     assert {label for label in done if done[label]["scf"] == "done"} == {"small", "large", "made"}
     relaxations = {label: attempts(folder, label, "relax") for label in PARENTS}
@@ -73,8 +80,8 @@ def test_parents_are_computed_once_and_then_only_read(study, tmp_path):
 
     someone = [holder(cell_folder(folder, label)) for label in (*PARENTS, "made")]
     try:
-        result = run_study(study, folder, ["other"])
-        assert lattice(result, "other") == pytest.approx(lattice(result, "small"), abs=1e-6)
+        found = run_study(study, folder, ["other"])
+        assert lattice(found, "other") == pytest.approx(lattice(found, "small"), abs=1e-6)
         outcome = run_task(study, folder, ["twice"], None)
         assert outcome.exit_code == 0, outcome.reasons
         assert set(outcome.states) == {"twice"}
@@ -89,8 +96,8 @@ def test_parents_are_computed_once_and_then_only_read(study, tmp_path):
 
     planned = plan_study(study, folder)
     assert all(step.reused for steps in planned.cells.values() for step in steps.values())
-    result = run_study(study, folder)
-    assert not any(cell.failed for cell in result.cells)
+    found = run_study(study, folder)
+    assert not any(cell.failed for cell in found.cells)
     assert all_attempts(folder) == before, "a geometry that was read is the one that is handed on"
     assert {label: attempts(folder, label, "relax") for label in PARENTS} == relaxations
 
@@ -109,15 +116,23 @@ def test_parents_are_computed_once_and_then_only_read(study, tmp_path):
         with_someone.wait()
 
 
-def test_a_geometry_of_another_protocol_is_not_read(study, tmp_path):
-    folder = tmp_path / "out"
+def finish(study, folder, **steps):
+    """Leave finished steps of cells in a folder, as far as they are read here; relaxations by the key they have."""
     maker = SubstitutionStudyMaker.from_spec(study)
     claim_folder(study, folder)
     write_manifest(folder, study, build_cells(study), maker.electronic.steps)
-    for cell in build_cells(study, PARENTS):
-        place = StepFolder(cell_folder(folder, cell.label) / Step.RELAX.value)
-        relax = maker.electronic.relax
-        store(place, relax.key(relax.inputs(cell.structure), None), cell.structure)
+    for cell in build_cells(study, list(steps)):
+        for step in steps[cell.label]:
+            record = StepFolder(cell_folder(folder, cell.label) / step.value)
+            relax = maker.electronic.relax
+            key = relax.key(relax.inputs(cell.structure), None) if step is Step.RELAX else "a key"
+            attempt = record.begin(key)
+            record.finish(result(key, attempt.name).model_copy(update={"structure": cell.structure.as_dict()}))
+
+
+def test_a_geometry_of_another_protocol_is_not_read(study, tmp_path):
+    folder = tmp_path / "out"
+    finish(study, folder, small=[Step.RELAX], large=[Step.RELAX])
 
     def needed(spec, *labels):
         cells, geometries = needed_cells(spec, SubstitutionStudyMaker.from_spec(spec), labels, folder)
@@ -130,9 +145,36 @@ def test_a_geometry_of_another_protocol_is_not_read(study, tmp_path):
     assert not plan_study(finer, folder).cells["twice"]["scf"].reused
 
 
-def store(record, key, structure):
-    """Leave what a finished relaxation leaves, as far as it is read here."""
-    from stored_results import result
+@pytest.mark.parametrize(
+    ("done", "jobs"),
+    [
+        ({}, {"large": 3, "small": 3, "made": 3, "other": 3, "twice": 3}),
+        ({"large": [Step.RELAX, Step.SCF], "small": [Step.RELAX, Step.SCF]}, {"made": 3, "other": 3, "twice": 3}),
+        (
+            {"large": [Step.RELAX, Step.SCF], "small": [Step.RELAX, Step.SCF], "made": [Step.SCF], "other": [Step.SCF]},
+            {"twice": 2},
+        ),
+    ],
+    ids=["nothing done", "parents done", "one left"],
+)
+def test_what_is_handed_to_a_worker_does_not_touch_finished_parents(study, tmp_path, monkeypatch, done, jobs):
+    jobflow_remote = pytest.importorskip("jobflow_remote", reason="jobflow-remote is not installed")
+    manager = SimpleNamespace(get_project=lambda name: SimpleNamespace(workers={"here": None}))
+    monkeypatch.setattr(jobflow_remote, "ConfigManager", lambda: manager)
+    flows = []
+    monkeypatch.setattr(cluster_remote, "_submit", lambda flow, worker, project: flows.append(flow) or {})
+    folder = tmp_path / "out"
+    finish(study, folder, **done)
+    cluster_remote.submit_to_worker(study, folder, "here")
+    submitted = [job for flow in flows for job, _ in flow.iterflow()]
+    assert Counter(job.name.split()[0] for job in submitted) == jobs
+    known = {job.uuid for job in submitted}
+    assert all(set(job.input_uuids) <= known for job in submitted), "what a job waits for is submitted, too"
 
-    attempt = record.begin(key)
-    record.finish(result(key, attempt.name).model_copy(update={"structure": structure.as_dict()}))
+
+def test_the_study_file_of_a_job_holds_all_that_its_cells_are_made_from(study, tmp_path):
+    cells = build_cells(study)
+    planned = plan_submission(study, tmp_path / "out", Scheduler.SLURM, cells, ClusterSettings(), {"twice"})
+    write_submission(planned, study, cells)
+    (cell, *parents) = build_cells(load_study(planned.folder / "tasks" / "1.yaml"))
+    assert (cell.label, [parent.label for parent in parents]) == ("twice", ["made", "small", "large"])
