@@ -5,7 +5,9 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from corecrown.errors import RunError
+from corecrown.postprocess.cells import assemble_cell
 from corecrown.postprocess.excitation_cubes import read_density
+from corecrown.postprocess.excitation_level import excitation_level
 from corecrown.postprocess.results import Step
 from corecrown.workflows.espresso import excitation, excitation_run
 from corecrown.workflows.espresso.base import XML
@@ -56,6 +58,21 @@ def test_states_hold_and_energies_are_in_order(computed):
     assert hole.charge_correction_ev > 0
     assert "Makov-Payne" in hole.charge_correction
     assert any("tends to the Kohn-Sham gap" in note for note in hole.notes)
+
+
+def test_the_result_has_what_it_was_computed_with(computed):
+    _, result = computed
+    cell = assemble_cell(
+        label="h2",
+        fa_fraction=None,
+        alignment=None,
+        structure=hydrogen(),
+        steps={Step.EXCITATION: result},
+    )
+    for found in cell.excitation:
+        assert excitation_level(cell, found) == "PBE, no spin-orbit, 20 Ry, 1×1×1 mesh"
+    assert cell.settings.cutoff_rho_ry == 80
+    assert set(cell.settings.pseudopotentials) == {"H"}
 
 
 def test_charge_is_conserved_in_every_scheme(computed):

@@ -47,6 +47,10 @@ class Kind(StrEnum):
     HOLE = "hole"
 
 
+ORBITALS = {Kind.NEUTRAL: "vbm>cbm", Kind.ELECTRON: "cbm", Kind.HOLE: "vbm"}
+"""Bands that a kind takes from and fills."""
+
+
 def occupations_of(kind: Kind | None, pairs: int, bands: int) -> tuple[FloatArray, FloatArray]:
     """Return the occupations of the two spin channels, each (bands,), 0 to 1.
 
@@ -131,9 +135,10 @@ class ExcitationMaker(VaspMaker):
     def gather(self, launch: Launch[VaspInput], wall_s: float) -> StepResult:
         """Read the ground state, and beside it the excited states, each in files with its name as suffix."""
         ground = self._checked(launch.folder, launch.inputs, None)
+        excited = {Kind(kind): self._checked(launch.folder, launch.inputs, Kind(kind)) for kind in self.kinds}
         found = [
-            _excitation(Kind(kind), ground, self._checked(launch.folder, launch.inputs, Kind(kind)), launch.inputs)
-            for kind in self.kinds
+            _excitation(kind, ground, run, launch.inputs).model_copy(update={"supercell": tuple(self.supercell)})
+            for kind, run in excited.items()
         ]
         files = files_in(launch.folder, xml="vasprun.xml", output="OUTCAR", density="CHGCAR")
         files |= files_in(launch.folder, **{f"density_{kind}": f"CHGCAR.{kind}" for kind in self.kinds})
@@ -186,6 +191,7 @@ def _excitation(kind: Kind, ground: VaspRun, excited: VaspRun, inputs: VaspInput
         energy = excited.energy_ev - ground.energy_ev
     return Excitation(
         kind=kind.value,
+        orbitals=ORBITALS[kind],
         energy_ev=energy,
         ks_gap_ev=float(levels[pairs] - levels[pairs - 1]),
         occupations_kept=kept,

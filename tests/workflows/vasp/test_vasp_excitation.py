@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from pymatgen.io.vasp.inputs import Incar
 
 from corecrown.errors import RunError
+from corecrown.postprocess.cells import assemble_cell
+from corecrown.postprocess.excitation_level import excitation_level
 from corecrown.postprocess.results import Step
 from corecrown.workflows.protocols import load_protocol
 from corecrown.workflows.record import StepFolder
@@ -65,10 +67,23 @@ def test_energy_is_that_of_the_orbitals_of_the_stand_in(cubic, tmp_path, stand_i
     assert written["ISMEAR"] == -2
 
 
-def test_supercell(cubic, tmp_path, stand_in):
+def test_supercell_is_named_with_the_level(cubic, tmp_path, stand_in):
     output = maker_of(tmp_path / "x", supercell=(1, 1, 2)).calculate(cubic)
     assert output.result.n_electrons == 88
-    assert output.result.excitation[0].occupations_kept
+    found = output.result.excitation[0]
+    assert found.occupations_kept
+    assert (found.supercell, found.orbitals) == ((1, 1, 2), "vbm>cbm")
+    cell = assemble_cell(
+        label="cubic",
+        fa_fraction=0,
+        alignment=None,
+        structure=cubic,
+        steps={Step.EXCITATION: output.result},
+    )
+    encut = output.result.settings.encut_ev
+    assert encut
+    expected = f"PBE, no spin-orbit, {encut:g} eV, 1×1×1 mesh of the 1×1×2 supercell"
+    assert excitation_level(cell, cell.excitation[0]) == expected
 
 
 def test_number_of_occupations_must_be_that_of_the_bands(cubic, tmp_path, stand_in):
