@@ -8,6 +8,7 @@ from corecrown.errors import InputError
 from corecrown.postprocess.results import Step
 from corecrown.structures.cells import Cell
 from corecrown.workflows.electronic import ElectronicStructureMaker
+from corecrown.workflows.metals import NEEDS_GAP, why_no_gap_is_expected
 from corecrown.workflows.progress import Progress
 from corecrown.workflows.spec import Engine
 
@@ -18,7 +19,7 @@ Work = Sequence[tuple[Cell, Sequence[Step]]]
 
 
 def require_ready(engine: Engine, work: Work, electronic: ElectronicStructureMaker) -> None:
-    """Raise, before anything runs, if a program or a pseudopotential of these calculations is missing.
+    """Raise, before anything runs, if a program or a pseudopotential is missing, or a step cannot be of its cell.
 
     Parameters
     ----------
@@ -34,10 +35,21 @@ def require_ready(engine: Engine, work: Work, electronic: ElectronicStructureMak
     CorecrownError
         Naming what is missing and how to get it.
     """
+    for cell, steps in work:
+        _refuse_metals(cell, steps)
     if engine is Engine.ESPRESSO:
         _require_espresso(work, electronic)
     else:
         _require_vasp(work, electronic)
+
+
+def _refuse_metals(cell: Cell, steps: Sequence[Step]) -> None:
+    """Raise where an excitation is asked of metals alone and no step before it would look for a gap."""
+    if Step.EXCITATION not in steps or {Step.SCF, Step.BANDS} & set(steps):
+        return
+    reason = why_no_gap_is_expected(cell.structure)
+    if reason is not None:
+        raise InputError(f"{cell.label}: {reason}", NEEDS_GAP)
 
 
 _PROGRAMS = {Step.PDOS: ("projwfc.x",), Step.EXCITATION: ("projwfc.x", "pp.x")}

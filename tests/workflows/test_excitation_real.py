@@ -1,4 +1,4 @@
-"""Delta-SCF on the real pw.x: hydrogen in small boxes."""
+"""Delta-SCF on the real pw.x: hydrogen and carbon monoxide in small boxes."""
 
 import numpy as np
 import pytest
@@ -95,6 +95,26 @@ def test_equal_atoms_share_alike(computed):
     hole = result.excitation[2]
     assert hole.hole_by_group == pytest.approx({"H": 1.0}, abs=0.01)
     assert hole.participation["hole_atoms"] == pytest.approx(2, abs=0.05)
+
+
+def test_the_triplet_of_carbon_monoxide_lies_where_it_is_known_to(tmp_path):
+    """a³Π of CO lies 6.32 eV above the ground state, vertically.
+
+    From experiment by Nielsen, Jørgensen and Oddershede, J. Chem. Phys. 73, 6238 (1980); adiabatically 6.04 eV. Both
+    as the manual of DIRAC has them, where time-dependent PBE gives 5.77 eV. A box of 6 Å raises ours by 0.14 eV.
+    """
+    side, bond = 6.0, 1.128
+    ends = [[side / 2, side / 2, (side - bond) / 2], [side / 2, side / 2, (side + bond) / 2]]
+    molecule = Structure(Lattice.cubic(side), ["C", "O"], ends, coords_are_cartesian=True)
+    asked = settings(cutoff_wfc_ry=40, conduction_bands=4, scf_threshold_ry_per_atom=1e-6)
+    maker = ExcitationMaker(asked, kinds=("triplet",), folder=str(tmp_path), label="co")
+    (found,) = maker.calculate(molecule).result.excitation
+    assert found.occupations_kept
+    assert min(found.hole_kept, found.electron_kept) > 0.95
+    assert found.energy_ev == pytest.approx(6.32, abs=0.5)
+    # the 5σ lone pair of carbon is emptied, and 2π, of which carbon has the larger part, is filled
+    assert found.hole_by_group["C"] > 0.6
+    assert found.electron_by_group["C"] > 0.5
 
 
 def test_a_finished_step_is_given_back(computed, monkeypatch):

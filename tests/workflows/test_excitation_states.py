@@ -244,6 +244,22 @@ def test_metals_alone_are_refused_unless_a_step_found_a_gap(settings, tmp_path, 
     maker._refuse_metal(StepFolder(tmp_path / "excitation"), lead)
 
 
+@pytest.mark.parametrize("engine", list(Engine))
+def test_metals_alone_are_refused_before_the_steps_before(engine, settings, pseudopotentials, monkeypatch):
+    monkeypatch.setattr(programs, "find_program", lambda name: name)
+    maker = SimpleNamespace(
+        pseudopotentials=lambda structure: pseudopotentials, inputs=lambda structure: None, require_ready=id
+    )
+    lead = SimpleNamespace(label="lead", structure=Structure(Lattice.cubic(4.95), ["Pb"], [[0, 0, 0]]))
+    for steps in ([Step.RELAX, Step.EXCITATION], [Step.RELAX, Step.SCF, Step.EXCITATION], [Step.RELAX]):
+        electronic = SimpleNamespace(steps=steps, relax=maker, scf=maker, excitation=maker)
+        if steps == [Step.RELAX, Step.EXCITATION]:
+            with pytest.raises(InputError, match=r"lead: Pb is made of metals alone"):
+                require_ready(engine, [(lead, steps)], electronic)
+        else:
+            require_ready(engine, [(lead, steps)], electronic)
+
+
 def test_relaxing_is_in_the_cost_of_the_plan(settings):
     still, moving = (
         ExcitationMaker(settings=settings.model_copy(update={"relax_excited": asked})) for asked in (False, True)

@@ -40,6 +40,7 @@ from corecrown.workflows.espresso.inputs import OUTDIR, PwInput
 from corecrown.workflows.espresso.projections import Projections
 from corecrown.workflows.espresso.run import copy_density, remove_wavefunctions, run_pw
 from corecrown.workflows.jobs_base import Launch
+from corecrown.workflows.metals import NEEDS_GAP, why_no_gap_is_expected
 from corecrown.workflows.protocols import ExcitationSettings
 from corecrown.workflows.record import StepFolder
 
@@ -206,12 +207,9 @@ class ExcitationMaker(EspressoMaker):
             looked = True
             if is_metal(earlier.edges):
                 raise RunError(f"{self.label}: its {step.value} has no gap: no edges to move an electron between", hint)
-        if not looked and all(element.is_metal for element in structure.composition.elements):
-            raise RunError(
-                f"{self.label}: {structure.composition.reduced_formula} is made of metals alone, and a gap at Γ would "
-                "not tell that it has one elsewhere",
-                f"{hint}: put scf or bands before excitation in steps, which looks",
-            )
+        reason = None if looked else why_no_gap_is_expected(structure)
+        if reason is not None:
+            raise RunError(f"{self.label}: {reason}", NEEDS_GAP)
 
     def _excitation(self, attempt: Path, ground: GroundRun, run: StateRun, charges: "_Charges") -> Excitation:
         """Return what is known of one state; of one that did not hold, why."""
