@@ -28,6 +28,8 @@ class FaShare:
         Share over uniform share, one number a scheme that knows volumes.
     n_fa
         FA ions in the cell.
+    each_low, each_high
+        Smallest and largest share of a single FA ion, over ions and schemes; None where single ions are not told.
     """
 
     quantity: str
@@ -37,6 +39,8 @@ class FaShare:
     uniform_high: float
     over_uniform: tuple[float, ...]
     n_fa: int
+    each_low: float | None = None
+    each_high: float | None = None
 
     @property
     def verdict(self) -> str:
@@ -50,12 +54,13 @@ class FaShare:
 
 def fa_share(excitation: Excitation, quantity: str) -> FaShare | None:
     """Return the share of FA in a quantity, or None where there is no FA or it is not known."""
-    shares, uniform, ratios = [], [], []
+    shares, uniform, ratios, each = [], [], [], []
     for partition in excitation.partitions:
         share = _share(partition, quantity)
         if share is None:
             continue
         shares.append(share)
+        each += _of_single_ions(partition, quantity)
         volume = _share(partition, "volume")
         if volume:
             uniform.append(volume)
@@ -63,7 +68,17 @@ def fa_share(excitation: Excitation, quantity: str) -> FaShare | None:
     if not ratios:
         return None
     n_fa = len(excitation.partitions[0].by_fa)
-    return FaShare(quantity, min(shares), max(shares), min(uniform), max(uniform), tuple(ratios), n_fa)
+    return FaShare(
+        quantity,
+        min(shares),
+        max(shares),
+        min(uniform),
+        max(uniform),
+        tuple(ratios),
+        n_fa,
+        min(each, default=None),
+        max(each, default=None),
+    )
 
 
 def _share(partition: ChargePartition, quantity: str) -> float | None:
@@ -71,6 +86,13 @@ def _share(partition: ChargePartition, quantity: str) -> float | None:
     if parts is None or FA not in parts or sum(parts.values()) <= 0:
         return None
     return parts[FA] / sum(parts.values())
+
+
+def _of_single_ions(partition: ChargePartition, quantity: str) -> list[float]:
+    """Return the share of each FA ion, of the whole of all groups."""
+    parts: dict[str, float] = getattr(partition, quantity)
+    whole = sum(parts.values())
+    return [ion[quantity] / whole for ion in partition.by_fa if quantity in ion]
 
 
 def fa_statement(excitation: Excitation) -> str | None:
@@ -107,7 +129,9 @@ _NAMES = {
 
 def _sentence(share: FaShare) -> str:
     ratios = f"{_range(min(share.over_uniform), max(share.over_uniform), 2)} times a uniform share"
-    each = f", {_range(share.low / share.n_fa, share.high / share.n_fa, 3)} on each" if share.n_fa > 1 else ""
+    each = ""
+    if share.n_fa > 1 and share.each_low is not None and share.each_high is not None:
+        each = f", {_range(share.each_low, share.each_high, 3)} on each"
     return f"FA has {_range(share.low, share.high, 3)} {_NAMES[share.quantity]}{each}, {ratios}."
 
 

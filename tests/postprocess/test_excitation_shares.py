@@ -7,7 +7,9 @@ from pymatgen.core import Lattice, Structure
 from corecrown.errors import InputError
 from corecrown.postprocess.excitation_cubes import GridDensity, write_density
 from corecrown.postprocess.excitation_shares import fa_share, fa_statement
+from corecrown.postprocess.paper import compare_with_paper
 from corecrown.postprocess.plots.excitation import plot_density_change, plot_frozen_orbitals, plot_shares
+from corecrown.postprocess.reference import read_reference
 from corecrown.postprocess.report_excitation import (
     CAPTIONS,
     density_figures,
@@ -71,6 +73,39 @@ def test_a_scheme_without_volumes_widens_the_range_only():
     share = fa_share(excitation(partition("a", 0.3, 0.3, 0.2), partition("Löwdin", 0.01, 0.3, None)), "electron")
     assert (share.low, share.high) == pytest.approx((0.01, 0.3))
     assert share.over_uniform == pytest.approx((1.5,))
+
+
+def test_each_ion_is_told_by_its_own_charge_and_not_by_the_mean():
+    """One of two FA ions has all of it: a mean would say that both have the same."""
+    one = partition("a", 0.3, 0.3, 0.2, n_fa=2)
+    uneven = one.model_copy(update={"by_fa": [{"electron": 0.3}, {"electron": 0.0}]})
+    share = fa_share(excitation(uneven), "electron")
+    assert (share.each_low, share.each_high) == (0.0, 0.3)
+    said = fa_statement(excitation(uneven))
+    assert "0.300 of the frozen electron orbital, 0.000 to 0.300 on each, 1.50 times a uniform share" in said
+    assert "gained by the relaxed density, 1.50 times" in said, "what single ions gained is not known here"
+
+
+def five_cells():
+    """The cells that the claim is about; 25 % along a stands in by the numbers of 25 % along b."""
+    known = {cell.label: cell for cell in read_reference("excitation").result.cells}
+    along_a = known["fa025-b"].model_copy(update={"label": "fa025-a", "alignment": "a"})
+    return [known["fa000"], known["fa025-b"], along_a, known["fa100-b"], known["fa100-a"]]
+
+
+def test_both_alignments_of_both_fractions_are_answered():
+    cells = five_cells()
+    study = read_reference("excitation")
+    every = type(study)(result=study.result.model_copy(update={"cells": cells}), folder=study.folder)
+    claim = next(one for one in compare_with_paper([("five", every)]).claims if one.name == "excited-charge")
+    labels = ["fa025-b", "fa025-a", "fa100-b", "fa100-a"]
+    assert [part.split(":")[0] for part in claim.ours.split("; ")] == labels
+    assert claim.why.endswith("of 4 excitations")
+    assert [row[0] for row in partition_table(cells).rows][::4] == ["fa000", *labels]
+    said = excitation_statements(cells)
+    assert len(said) == len(labels) + 1, "nothing is said of the cell without FA"
+    assert said[1].startswith("25 % FA ∥ a, neutral")
+    assert len(shares_figure(cells).axes) == 4 * len(cells)
 
 
 def test_nothing_is_said_without_fa_or_of_a_state_that_did_not_hold():
