@@ -3,7 +3,7 @@
 It reads INCAR, KPOINTS, POSCAR and POTCAR, refuses what VASP would refuse, and writes well-formed outputs from a small
 tight-binding model. Called as ``python tests/vasp_stand_in`` for vasp_std, with ``--ncl`` for vasp_ncl. The environment
 variable VASP_STAND_IN_FAULT makes it fail on purpose, ``FAULT`` or ``FAULT:PART_OF_FOLDER``: ``truncate``,
-``unconverged``, ``crash`` or ``old-version``.
+``unconverged``, ``crash``, ``old-version`` or ``tetrahedron``.
 """
 
 import os
@@ -36,6 +36,8 @@ def main() -> int:
         print(f"|     ERROR: {error}     |")
         print(" " + "-" * 77)
         return 1
+    if fault() == "tetrahedron" and int(inputs.number("ISMEAR", 1)) < -1:
+        print(" WARNING: Tetrahedron method fails (said on purpose)")
     steps = relax_path(inputs)
     if fault() == "unconverged":
         inputs.incar["NELM"] = str(min(4, int(inputs.incar.get("NELM", "60"))))

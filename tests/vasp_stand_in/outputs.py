@@ -34,7 +34,7 @@ def write_all(folder: Path, inputs: Inputs, steps: list[IonicStep], bands: Bands
     text = _vasprun(inputs, steps, energies, bands, iterations, version)
     (folder / "vasprun.xml").write_text(text[: int(0.7 * len(text))] if fault == "truncate" else text)
     if inputs.flag("LCHARG") or "LCHARG" not in inputs.incar:
-        (folder / "CHGCAR").write_text(_chgcar(inputs, steps[-1].lattice))
+        (folder / "CHGCAR").write_text(_chgcar(inputs, bands, steps[-1].lattice))
     if inputs.flag("LWAVE"):
         (folder / "WAVECAR").write_text(json.dumps({"who": WHO, "n_bands": bands.levels.shape[2]}))
     if fault == "":
@@ -88,11 +88,31 @@ def _outcar(inputs: Inputs, bands: Bands, energy: float, version: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _chgcar(inputs: Inputs, lattice: np.ndarray) -> str:
-    grid = (8, 8, 8)
-    values = np.full(np.prod(grid), inputs.n_electrons)
-    rows = [" ".join(f"{value:17.11E}" for value in values[i : i + 5]) for i in range(0, len(values), 5)]
-    return _poscar(inputs, lattice) + " ".join(str(n) for n in grid) + "\n" + "\n".join(rows) + "\n"
+def _chgcar(inputs: Inputs, bands: Bands, lattice: np.ndarray) -> str:
+    """Charge as Gaussians at the atoms, each with what the filled states have there; spin density after it for two."""
+    grid = np.maximum(4, 2 * np.round(np.linalg.norm(lattice, axis=1)).astype(int))
+    points = np.stack(np.meshgrid(*(np.arange(n) / n for n in grid), indexing="ij"), axis=-1).reshape(-1, 3)
+    shapes = np.array([_gaussian(points, frac, lattice) for frac in inputs.frac])
+    populations = bands.projections.sum(axis=4)
+    populations /= np.maximum(populations.sum(axis=3, keepdims=True), 1e-12)
+    each = 1 if inputs.flag("LSORBIT") or len(bands.levels) == 2 else 2
+    of_atoms = each * np.einsum("skb,skba,k->sa", bands.occupations, populations, inputs.weights)
+    densities = [of_atoms.sum(axis=0)] + ([of_atoms[0] - of_atoms[1]] if len(of_atoms) == 2 else [])
+    header = " ".join(str(n) for n in grid) + "\n"
+    text = _poscar(inputs, lattice)
+    for charges in densities:
+        values = (charges @ shapes).reshape(*grid).transpose(2, 1, 0).ravel()
+        rows = [" ".join(f"{value:17.11E}" for value in values[i : i + 5]) for i in range(0, len(values), 5)]
+        text += header + "\n".join(rows) + "\n"
+    return text
+
+
+def _gaussian(points: np.ndarray, frac: np.ndarray, lattice: np.ndarray) -> np.ndarray:
+    """Return a periodic Gaussian of 1 Å around an atom; its mean over the points is 1, as one electron in CHGCAR."""
+    apart = points - frac
+    squared = (((apart - np.round(apart)) @ lattice) ** 2).sum(axis=1)
+    values = np.exp(-squared / 2)
+    return values / values.mean()
 
 
 def _vasprun(

@@ -16,11 +16,15 @@ import numpy.typing as npt
 from pymatgen.core import Structure
 
 from corecrown.errors import RunError
+from corecrown.postprocess.excitation import CHARGE_TOLERANCE_E, ChargeAnalysis
+from corecrown.postprocess.excitation_cubes import write_density
+from corecrown.postprocess.excitation_shares import fa_statement
 from corecrown.postprocess.results import Excitation, Step, StepResult
 from corecrown.structures.groups import group_members
 from corecrown.workflows.jobs_base import Launch
 from corecrown.workflows.protocols import ExcitationSettings
 from corecrown.workflows.vasp.base import VaspMaker, files_in
+from corecrown.workflows.vasp.excitation_charges import charges_of, read_chgcar
 from corecrown.workflows.vasp.inputs import VaspInput, make_input
 from corecrown.workflows.vasp.run import keep_outputs, run_vasp
 from corecrown.workflows.vasp.vasprun import VaspRun
@@ -35,7 +39,6 @@ SAME_ORBITAL = 0.7
 """Overlap of projections above which two orbitals count as one."""
 
 SCHEME = "projections in the PAW spheres, normalised"
-DENSITY_NOTE = "gained and lost charge: not evaluated for VASP; the densities are kept beside the run"
 CHARGED_NOTE = "a charged cell in a uniform background: its energy depends on the size of the cell"
 
 
@@ -49,6 +52,10 @@ class Kind(StrEnum):
 
 ORBITALS = {Kind.NEUTRAL: "vbm>cbm", Kind.ELECTRON: "cbm", Kind.HOLE: "vbm"}
 """Bands that a kind takes from and fills."""
+
+
+ADDED = {Kind.NEUTRAL: 0, Kind.ELECTRON: 1, Kind.HOLE: -1}
+"""Electrons that a kind adds to the cell."""
 
 
 def occupations_of(kind: Kind | None, pairs: int, bands: int) -> tuple[FloatArray, FloatArray]:
@@ -101,6 +108,7 @@ class ExcitationMaker(VaspMaker):
     supercell: tuple[int, int, int] = (1, 1, 1)
     name: str = "excitation"
     step: ClassVar[Step] = Step.EXCITATION
+    version: ClassVar[int] = 2
 
     def inputs(self, structure: Structure) -> VaspInput:
         """Return the input of the ground state."""
@@ -136,12 +144,23 @@ class ExcitationMaker(VaspMaker):
         """Read the ground state, and beside it the excited states, each in files with its name as suffix."""
         ground = self._checked(launch.folder, launch.inputs, None)
         excited = {Kind(kind): self._checked(launch.folder, launch.inputs, Kind(kind)) for kind in self.kinds}
-        found = [
-            _excitation(kind, ground, run, launch.inputs).model_copy(update={"supercell": tuple(self.supercell)})
-            for kind, run in excited.items()
-        ]
         files = files_in(launch.folder, xml="vasprun.xml", output="OUTCAR", density="CHGCAR")
         files |= files_in(launch.folder, **{f"density_{kind}": f"CHGCAR.{kind}" for kind in self.kinds})
+        before = read_chgcar(launch.folder / files["density"], launch.inputs)
+        found = []
+        for kind, run in excited.items():
+            state = _excitation(kind, ground, run, launch.inputs).model_copy(
+                update={"supercell": tuple(self.supercell)}
+            )
+            if state.occupations_kept:
+                after = read_chgcar(launch.folder / files[f"density_{kind}"], launch.inputs)
+                bands = orbitals_of(kind, round(float(ground.occupations[1].sum())))
+                charges, difference = charges_of(ground, run, (before, after), bands, launch.inputs)
+                about = f"density of {kind} less that of the ground state"
+                place = write_density(launch.folder / f"difference-{kind}.cube.gz", difference, about)
+                files[f"difference_{kind}"] = place.name
+                state = _with_charges(state, charges, kind)
+            found.append(state)
         return self.result(ground, launch, wall_s, excitation=found, files=files)
 
     def _checked(self, attempt: Path, inputs: VaspInput, kind: Kind | None) -> VaspRun:
@@ -176,7 +195,7 @@ def _kept(run: VaspRun, kind: Kind | None) -> bool:
 def _excitation(kind: Kind, ground: VaspRun, excited: VaspRun, inputs: VaspInput) -> Excitation:
     pairs = round(float(ground.occupations[1].sum()))
     levels = ground.eigenvalues_ev[0, 0]
-    notes = [DENSITY_NOTE]
+    notes = []
     kept = _kept(excited, kind)
     if not kept:
         notes.append("the occupations in vasprun.xml are not those that were asked for")
@@ -200,6 +219,27 @@ def _excitation(kind: Kind, ground: VaspRun, excited: VaspRun, inputs: VaspInput
         scheme=SCHEME,
         notes=notes,
     )
+
+
+def orbitals_of(kind: Kind, pairs: int) -> dict[str, int]:
+    """Return the bands of the up channel that the electron and the hole of a kind are in."""
+    hole = {} if kind is Kind.ELECTRON else {"hole": pairs - 1}
+    electron = {} if kind is Kind.HOLE else {"electron": pairs}
+    return electron | hole
+
+
+def _with_charges(state: Excitation, charges: ChargeAnalysis, kind: Kind) -> Excitation:
+    """Return an excitation with where its charge went; electron and hole stay those of the projections."""
+    fields = charges.fields()
+    for name in ("electron_by_group", "hole_by_group"):
+        fields.pop(name)
+    fields["scheme"] = f"electron and hole: {SCHEME}; gained and lost: {charges.partitions[0].scheme}"
+    notes = [*state.notes, *charges.notes]
+    added = charges.added_e
+    if added is not None and abs(added - ADDED[kind]) > CHARGE_TOLERANCE_E:
+        notes.append(f"the densities differ by {added:.3f} electrons instead of {ADDED[kind]}")
+    found = state.model_copy(update={**fields, "notes": notes})
+    return found.model_copy(update={"statement": fa_statement(found)})
 
 
 def _of_atoms(run: VaspRun, band: int) -> FloatArray:
