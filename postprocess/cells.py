@@ -86,6 +86,7 @@ def assemble_cell(
         volume_angstrom3=final.volume,
         energy_ev=_energy(steps),
         settings=_settings(steps),
+        step_settings={step.value: steps[step].settings for step in Step if step in steps},
         edges=tighter_edges(bands.edges if bands else None, scf.edges if scf else None),
         edges_by_source={
             found.edges.source: found.edges for found in (scf, bands) if found is not None and found.edges is not None

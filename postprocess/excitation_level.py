@@ -7,13 +7,13 @@ __all__ = ["excitation_level", "excitation_settings"]
 
 
 def excitation_settings(cell: CellResult) -> RunSettings | None:
-    """Return what the excitations of a cell were computed with, or None where its settings are another step's.
+    """Return what the excitations of a cell were computed with, or None where that is not known.
 
-    A cell keeps the settings of its scf where it has one, and else those of its first step; an excitation has a mesh
-    and a cutoff of its own.
+    Results of before kept the settings of the scf alone, or of the only step.
     """
+    own = cell.step_settings.get(Step.EXCITATION.value)
     alone = set(cell.timings) == {Step.EXCITATION.value}
-    return cell.settings if alone else None
+    return own or (cell.settings if alone else None)
 
 
 def excitation_level(cell: CellResult, found: Excitation) -> str | None:

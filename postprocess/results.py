@@ -291,7 +291,10 @@ class CellResult(Result):
     lattice_c_angstrom: float
     volume_angstrom3: float
     energy_ev: float | None = Field(None, description="total energy of the cell: of the scf, else of the relaxation")
-    settings: RunSettings | None = None
+    settings: RunSettings | None = Field(None, description="of the scf, else of the first step")
+    step_settings: dict[str, RunSettings] = Field(
+        default_factory=dict, description="what each step was computed with, by its name"
+    )
     edges: BandEdges | None = None
     edges_by_source: dict[Literal["bands", "mesh"], BandEdges] = Field(
         default_factory=dict,

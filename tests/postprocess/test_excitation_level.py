@@ -28,9 +28,14 @@ def test_cells_with_excitations_alone_have_their_level(study):
 
 def test_the_settings_of_another_step_are_not_those_of_the_excitation(study):
     cell = study.result.cells[0]
-    with_scf = cell.model_copy(update={"timings": cell.timings | {"scf": cell.timings["excitation"]}})
-    assert excitation_settings(with_scf) is None
-    assert excitation_level(with_scf, cell.excitation[0]) is None
+    timings = cell.timings | {"scf": cell.timings["excitation"]}
+    before = cell.model_copy(update={"timings": timings, "step_settings": {}})
+    assert excitation_settings(before) is None
+    assert excitation_level(before, cell.excitation[0]) is None
+    denser = RunSettings(functional="PBE", cutoff_wfc_ry=40, kpoint_mesh=(2, 2, 2))
+    settings = {"scf": denser, "excitation": cell.settings}
+    today = cell.model_copy(update={"timings": timings, "settings": denser, "step_settings": settings})
+    assert excitation_level(today, cell.excitation[0]) == LEVEL
 
 
 def test_a_supercell_is_named(study):
@@ -43,7 +48,7 @@ def test_the_claim_beside_the_paper_has_the_level_of_its_excitations(study):
     assert charge_claim(study).level == LEVEL
     cells = list(study.result.cells)
     finer = RunSettings(functional="PBEsol", cutoff_wfc_ry=60, kpoint_mesh=(1, 1, 1))
-    cells[1] = cells[1].model_copy(update={"settings": finer})
+    cells[1] = cells[1].model_copy(update={"settings": finer, "step_settings": {}})
     mixed = type(study)(result=study.result.model_copy(update={"cells": cells}), folder=study.folder)
     assert charge_claim(mixed).level == f"PBEsol, no spin-orbit, 60 Ry, 1×1×1 mesh; {LEVEL}"
 

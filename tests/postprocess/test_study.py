@@ -80,6 +80,7 @@ def test_a_gap_with_spin_orbit_coupling_is_the_tighter_of_its_mesh_and_its_stenc
     lines = edges(2.1).model_copy(update={"vbm_kpoint": (0, 0, 0), "cbm_kpoint": (0, 0, 0)})
     coupled = step(Step.SPIN_ORBIT, edges=edges(1.9, "mesh"), settings=RunSettings(**shifted))
     alone = assemble([step(Step.BANDS, edges=lines), coupled]).levels[-1]
+    assert assemble([coupled]).step_settings == {"spin_orbit": coupled.settings}
     assert (alone.gap_ev, alone.source, alone.kpoint_shift) == (1.9, "mesh", (1, 1, 1))
     assert [note.split(",")[0] for note in alone.notes] == [
         f"the mesh does not hold the k-point of the {name} edge along lines" for name in ("valence", "conduction")
