@@ -36,6 +36,9 @@ COLUMN_MM = 85.0
 PAGE_MM = 170.0
 MM_PER_INCH = 25.4
 PNG_DPI = 300
+SCREEN_DPI = 150
+"""Of pictures within the figures of a page, which is read on a screen and must not grow beyond what is sent by mail."""
+
 
 VALENCE = "#1f4e79"
 CONDUCTION = "#c0501f"
@@ -159,7 +162,8 @@ def figure_bytes(figure: Figure, file_format: str) -> bytes:
     figure
         Any matplotlib figure; its size is kept.
     file_format
-        ``pdf`` (letters as TrueType), ``svg`` (letters as paths) or ``png`` (300 dpi).
+        ``pdf`` (letters as TrueType), ``svg`` (letters as paths; pictures within it for a screen, 150 dpi)
+        or ``png`` (300 dpi).
     """
     metadata: dict[str, dict[str, Any]] = {
         "pdf": {"CreationDate": None, "Producer": "corecrown", "Creator": None},
@@ -174,7 +178,8 @@ def figure_bytes(figure: Figure, file_format: str) -> bytes:
             # lay out once: every format then has the same geometry, and the layout is not paid for thrice
             figure.draw_without_rendering()
             figure.set_layout_engine("none")
-        figure.savefig(buffer, format=file_format, dpi=PNG_DPI, metadata=metadata[file_format])
+        dpi = SCREEN_DPI if file_format == "svg" else PNG_DPI
+        figure.savefig(buffer, format=file_format, dpi=dpi, metadata=metadata[file_format])
     if file_format == "svg":
         return _PATH_DATA.sub(_shorten_path, buffer.getvalue())
     return buffer.getvalue()
