@@ -2,10 +2,9 @@
 
 import numpy as np
 import numpy.typing as npt
-import spglib
-from pymatgen.core import Structure
 
 from corecrown.errors import InputError
+from corecrown.postprocess.kpoint_symmetry import operations_of
 
 __all__ = ["SAME_KPOINT", "EnergyStore", "find_equivalent", "operations_of"]
 
@@ -13,23 +12,6 @@ FloatArray = npt.NDArray[np.float64]
 
 SAME_KPOINT = 1e-7
 """K-points are one if their fractional coordinates differ by no more than this, modulo whole numbers."""
-
-SYMPREC_ANGSTROM = 1e-5
-"""Atoms that symmetry moves by more than this break it: the energies would differ by more than their noise."""
-
-
-def operations_of(structure: Structure) -> FloatArray:
-    """Return what the crystal's point group and time reversal do to fractional k-points, shape (n, 3, 3).
-
-    A rotation W of fractional coordinates takes k to W⁻ᵀ k, so the transposes of the group are the operations. Time
-    reversal adds -k: E(-k) = E(k) for the sorted energies of a crystal without magnetism, with spin-orbit coupling
-    and without inversion too (Kramers).
-    """
-    cell = (structure.lattice.matrix, structure.frac_coords, [site.specie.Z for site in structure])
-    found = spglib.get_symmetry(cell, symprec=SYMPREC_ANGSTROM)
-    rotations = [np.eye(3, dtype=int)] if found is None else list(found["rotations"])
-    both = np.array([sign * rotation.T for rotation in rotations for sign in (1, -1)])
-    return np.unique(both, axis=0).astype(float)
 
 
 class EnergyStore:
