@@ -147,6 +147,35 @@ class TestMasses:
         assert masses.hole.principal is not None
         assert len(program.asked[0]) == 1, "the start alone, to choose"
 
+    def test_spin_orbit_coupling_that_moves_the_edge_off_gamma(self):
+        # E = Σ t (1 - cos θ) - sqrt(αx² sin² θx + αy² sin² θy): lowest at tan θx = αx/tx, with the curvatures
+        # a² sqrt(tx² + αx²) along x and b² (ty - αy²/(αx sin θx)) along y
+        along, across = 0.25, 0.1
+
+        def split(kpoints):
+            sines = np.sin(2 * np.pi * np.asarray(kpoints))
+            rise, odd = up(kpoints), np.hypot(along * sines[:, 0], across * sines[:, 1])
+            hole = -0.5 * up(kpoints)
+            return np.column_stack([hole, hole, 2 + rise - odd, 2 + rise + odd, 6 + rise, 6 + rise])
+
+        gamma = {carrier: [(0.0, 0.0, 0.0)] for carrier in Carrier}
+        found, program = search(
+            energies=split, known=[mesh(2) + 0.25], starts=gamma, spin_orbit=True, max_refinements=4
+        )
+        masses = found.run()
+        angle = np.arctan(along / AMPLITUDES[0])
+        curvatures = np.array(
+            [np.hypot(AMPLITUDES[0], along), AMPLITUDES[1] - across**2 / (along * np.sin(angle)), AMPLITUDES[2]]
+        )
+        expected = np.diag(curvatures * (EDGES / units.Bohr) ** 2 / units.Hartree)
+        assert np.abs(masses.electron.extremum_kpoint) == pytest.approx((angle / (2 * np.pi), 0, 0), abs=1e-3)
+        assert np.array(masses.electron.tensor_inverse) == pytest.approx(expected, rel=5e-3, abs=1e-2)
+        assert masses.electron.degeneracy == 1
+        assert masses.electron.converged
+        assert masses.hole.degeneracy == 2
+        assert masses.hole.principal == pytest.approx(sorted(2 * masses_of()), rel=2e-3)
+        assert all(len(asked) <= 45 for asked in program.asked)
+
     def test_edges_are_those_of_what_was_computed(self):
         # a mesh shifted by half a step holds no extremum; the search ends at Γ for the hole and at the electron's own
         centre = (0.2, 0.2, 0.3)
