@@ -119,6 +119,12 @@ class TestSteps:
         assert output.result.settings.spin_orbit
         assert output.result.edges.gap_ev < scf.result.edges.gap_ev - 0.1
 
+    def test_spin_orbit_at_gamma_alone_is_not_left_to_another_program(self, cubic, tmp_path):
+        """custodian would call vasp_gam for a mesh of one point; the stand-in takes LSORBIT as vasp_ncl alone."""
+        gamma = SMALL | {"spin_orbit": {"kpoint_mesh": [1, 1, 1]}}
+        output = maker_of(Step.SPIN_ORBIT, tmp_path / "so", gamma).calculate(cubic)
+        assert (output.result.settings.spin_orbit, output.result.settings.kpoint_mesh) == (True, (1, 1, 1))
+
     def test_hybrid_with_spin_orbit(self, cubic, tmp_path, scf):
         output = maker_of(Step.HYBRID_SPIN_ORBIT, tmp_path / "both").calculate(cubic)
         assert (output.result.settings.functional, output.result.settings.spin_orbit) == ("HSE06", True)
