@@ -142,7 +142,9 @@ def get_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
+        unknown_key = first["type"] == "extra_forbidden"
+        said = "unknown key" if unknown_key else first["msg"].removeprefix("Value error, ")
         raise InputError(
-            f"settings (environment or {settings_file()}), field {field}: {first['msg']}",
+            f"settings (environment or {settings_file()}), field {field}: {said}",
             f"known fields: {', '.join(Settings.model_fields)}",
         ) from error
