@@ -8,13 +8,14 @@ import pytest
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 from pymatgen.core import Lattice, Structure
-from wannier_run import skip_without_wannier90, wannierise
+from wannier_run import ABOVE_MINIMUM_EV, skip_without_wannier90, wannierise
 
-from corecrown.postprocess.mass_wannier import wannier_mass
+from corecrown.postprocess.mass_crossing import crossing_mass
 from corecrown.postprocess.masses import Carrier
 from corecrown.postprocess.results import Step
 from corecrown.settings import get_settings
 from corecrown.workflows.electronic import ElectronicStructureMaker
+from corecrown.workflows.espresso.base import XML
 from corecrown.workflows.espresso.jobs import PdosMaker
 from corecrown.workflows.espresso.outputs import read_run
 from corecrown.workflows.protocols import load_protocol
@@ -133,10 +134,7 @@ def test_stencil_and_interpolation_agree(tmp_path, one_rank, record_property):
 
     structure = cubic_perovskite()
     cell = run_flow(structure, CUBIC_SETTINGS, tmp_path)
-    finer = CUBIC_SETTINGS | {"pdos": {"kpoint_mesh": [16, 16, 16], "conduction_bands": 4}}
-    pdos = PdosMaker(settings=load_protocol("demo", finer).settings(Step.PDOS), folder=str(tmp_path / "mesh"))
-    dense = pdos.calculate(structure, density_of(tmp_path))
-    run = read_run(tmp_path / "mesh" / dense.result.folder / dense.result.files["xml"])
+    run = bands_of_mesh(structure, CUBIC_SETTINGS, tmp_path, tmp_path / "mesh", 16)
     band = round(run.n_electrons / 2) - 1
     second = interpolate_mass(structure, run.kpoints, run.eigenvalues_ev[0], band, Carrier.HOLE)
     compare(cell.masses.hole, second, record_property)
@@ -144,22 +142,42 @@ def test_stencil_and_interpolation_agree(tmp_path, one_rank, record_property):
 
 @pytest.mark.espresso
 @pytest.mark.nightly
-@pytest.mark.xfail(reason="8 functions of 12 bands are not converged: 17 % off on 6×6×6 k-points, more on 8×8×8")
-def test_stencil_and_wannier_functions_agree(computed, tmp_path, record_property):
+def test_stencil_and_crossing_bands_agree(computed, tmp_path, record_property):
     # the lowest conduction band crosses the next one near X, where sorted energies have kinks that no mesh resolves
-    skip_without_wannier90()
     folder, cell = computed
-    hamiltonians = []
-    for n in (8, 10):
-        mesh = SILICON_SETTINGS | {"pdos": {"kpoint_mesh": [n, n, n], "conduction_bands": 8}}
-        settings = load_protocol("demo", mesh).settings(Step.PDOS)
-        density = Path(density_of(folder).dir_name)
-        hamiltonians.append(wannierise(silicon(), settings, density, tmp_path / f"mesh-{n}", TOWARDS_EACH_OTHER, 8))
-    coarser, finer = hamiltonians
-    second = wannier_mass(finer, 4, Carrier.ELECTRON, coarser=coarser)
-    compare(cell.masses.electron, second, record_property)
-    distance = 2 * np.sort(np.abs(second.extremum_kpoint))
-    assert distance == pytest.approx(2 * np.sort(np.abs(cell.masses.electron.extremum_kpoint)), abs=0.02)
+    masses = []
+    for n in (20, 24):
+        run = bands_of_mesh(silicon(), SILICON_SETTINGS, folder, tmp_path / f"mesh-{n}", n)
+        masses.append(crossing_mass(silicon(), run.kpoints, run.eigenvalues_ev[0], 4, Carrier.ELECTRON))
+    coarser, finer = masses
+    compare(cell.masses.electron, finer, record_property)
+    assert finer.converged
+    assert coarser.principal == pytest.approx(finer.principal, rel=0.05)
+    distance = 2 * np.sort(np.abs(finer.extremum_kpoint))
+    assert distance == pytest.approx(2 * np.sort(np.abs(cell.masses.electron.extremum_kpoint)), abs=0.01)
+
+
+@pytest.mark.espresso
+@pytest.mark.nightly
+def test_wannier_functions_give_the_energies_of_the_mesh(computed, tmp_path):
+    # between its k-points they do not, by tenths of an eV: too much for a mass (docs/masses.md)
+    skip_without_wannier90()
+    mesh = SILICON_SETTINGS | {"pdos": {"kpoint_mesh": [4, 4, 4], "conduction_bands": 8}}
+    settings = load_protocol("demo", mesh).settings(Step.PDOS)
+    density = Path(density_of(computed[0]).dir_name)
+    hamiltonian = wannierise(silicon(), settings, density, tmp_path / "mesh", TOWARDS_EACH_OTHER, 8)
+    run = read_run(tmp_path / "mesh" / XML)
+    energies = run.eigenvalues_ev[0][:, :5]
+    frozen = energies < energies[:, 4].min() + ABOVE_MINIMUM_EV
+    assert frozen.sum() > 4 * len(run.kpoints)
+    assert hamiltonian.energies(run.kpoints)[:, :5][frozen] == pytest.approx(energies[frozen], abs=1e-5)
+
+
+def bands_of_mesh(structure, overrides, scf_folder, folder, n):
+    finer = overrides | {"pdos": {"kpoint_mesh": [n, n, n], "conduction_bands": 4}}
+    pdos = PdosMaker(settings=load_protocol("demo", finer).settings(Step.PDOS), folder=str(folder))
+    dense = pdos.calculate(structure, density_of(scf_folder))
+    return read_run(folder / dense.result.folder / dense.result.files["xml"])
 
 
 def density_of(folder):
