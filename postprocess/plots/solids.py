@@ -10,9 +10,10 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import PolyCollection
+from matplotlib.collections import TriMesh
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.tri import Triangulation
 
 __all__ = ["Solid", "down", "draw_solids", "oblique", "rod", "sphere"]
 
@@ -132,6 +133,14 @@ def oblique(lattice: npt.ArrayLike) -> FloatArray:
     return down(0.95 * a - 0.42 * b + 0.34 * c, c)
 
 
+def _flat(triangles: FloatArray, colours: FloatArray) -> TriMesh:
+    """Return triangles of one colour each, drawn in their order without seams; shapes (n, 3, 2) and (n, 3)."""
+    corners = triangles.reshape(-1, 2)
+    mesh = TriMesh(Triangulation(*corners.T, np.arange(len(corners)).reshape(-1, 3)))
+    mesh.set_facecolor(np.repeat(colours, 3, axis=0))
+    return mesh
+
+
 def draw_solids(
     solids: Sequence[Solid], turn: FloatArray, pixels_per_angstrom: float
 ) -> tuple[npt.NDArray[np.uint8], FloatArray]:
@@ -167,8 +176,6 @@ def draw_solids(
     ax.set_axis_off()
     ax.set_xlim(low[0], high[0])
     ax.set_ylim(low[1], high[1])
-    ax.add_collection(
-        PolyCollection(triangles[order, :, :2], facecolors=shaded, edgecolors=shaded, linewidths=0.4), autolim=False
-    )
+    ax.add_collection(_flat(triangles[order, :, :2], shaded), autolim=False)
     canvas.draw()
     return np.array(canvas.buffer_rgba()), np.array([low[0], high[0], low[1], high[1]])
