@@ -162,7 +162,8 @@ class ElectronicStructureMaker(Maker):
 
     def limited_to(self, steps: Collection[Step]) -> "ElectronicStructureMaker":
         """Return a Maker that leaves out all steps but these."""
-        return replace(self, **{step.value: None for step in self.steps if step not in steps})
+        left_out: dict[str, Any] = {step.value: None for step in self.steps if step not in steps}
+        return replace(self, **left_out)
 
     def make(self, structure: Structure, cell: CellInfo | str = "cell", folder: str | Path | None = None) -> Flow:
         """Return the flow of one cell.
