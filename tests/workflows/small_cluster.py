@@ -158,7 +158,7 @@ direct
 """
 
 
-def write_study(folder, labels=("si",), steps="[scf]", scf="", name="silicon"):
+def write_study(folder, labels=("si",), steps="[scf]", scf="", name="silicon", relax="", cutoff_ry=16):
     """Write a study of cells of silicon, each with a lattice constant of its own; returns its file."""
     folder.mkdir(parents=True, exist_ok=True)
     cells = []
@@ -169,8 +169,9 @@ def write_study(folder, labels=("si",), steps="[scf]", scf="", name="silicon"):
     path.write_text(
         f"name: {name}\nprotocol: demo\nsteps: {steps}\ncells:\n{''.join(cells)}"
         "overrides:\n"
-        "  all: {cutoff_wfc_ry: 16, kpoint_mesh: [2, 2, 2]}\n"
+        f"  all: {{cutoff_wfc_ry: {cutoff_ry}, kpoint_mesh: [2, 2, 2]}}\n"
         f"  scf: {{{scf}}}\n"
+        f"{f'  relax: {{{relax}}}' if relax else ''}\n"
         "  bands: {path_spacing: 0.5, conduction_bands: 4}\n"
         "experiment: null\n".replace("  bands", "  bands" if "bands" in steps else "#  bands")
     )
