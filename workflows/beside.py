@@ -1,4 +1,4 @@
-"""Steps that look at more than the one they start from."""
+"""Makers of steps that look at more than the one they start from."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -6,14 +6,9 @@ from typing import Any
 
 from corecrown.postprocess.results import Step
 from corecrown.workflows.record import StepOutput
+from corecrown.workflows.steps import STEP_USES
 
-__all__ = ["STEP_USES", "with_beside"]
-
-STEP_USES: dict[Step, tuple[Step, ...]] = {
-    Step.MASSES: (Step.SCF, Step.PDOS),
-    Step.MASSES_SPIN_ORBIT: (Step.MASSES,),
-}
-"""Which other steps a step looks at, where they are computed; their outputs are handed to it as ``beside``."""
+__all__ = ["with_beside"]
 
 
 def with_beside(maker: Any, done: Mapping[Step, StepOutput]) -> Any:

@@ -13,12 +13,13 @@ from jobflow import Flow
 from corecrown.errors import InputError
 from corecrown.postprocess.results import Step
 from corecrown.workflows.cluster_script import OUT_OF_TIME
-from corecrown.workflows.electronic import ElectronicStructureMaker, with_needed
+from corecrown.workflows.electronic import ElectronicStructureMaker
 from corecrown.workflows.geometries import needed_cells
 from corecrown.workflows.local import run_flow
 from corecrown.workflows.manifest import belongs_to
 from corecrown.workflows.record import StepFolder, StepState, cell_lock
 from corecrown.workflows.spec import StudySpec
+from corecrown.workflows.steps import with_needed
 from corecrown.workflows.study import StudyInfo, SubstitutionStudyMaker, cell_folder, steps_of
 
 __all__ = ["TaskOutcome", "run_task", "without_comparison"]

@@ -12,45 +12,11 @@ from pymatgen.core import Structure
 from corecrown.errors import InputError
 from corecrown.postprocess.cells import assemble_cell
 from corecrown.postprocess.results import CellResult, Step
-from corecrown.workflows.beside import STEP_USES
 from corecrown.workflows.protocols import Functional, Protocol, Theory, load_protocol
 from corecrown.workflows.record import StepFolder, StepOutput
+from corecrown.workflows.steps import STEP_NEEDS, STEP_USES, with_needed
 
-__all__ = [
-    "STEP_NEEDS",
-    "STEP_USES",
-    "CellInfo",
-    "ElectronicStructureMaker",
-    "collect_cell",
-    "with_needed",
-]
-
-STEP_NEEDS: dict[Step, Step | None] = {
-    Step.RELAX: None,
-    Step.SCF: None,
-    Step.BANDS: Step.SCF,
-    Step.PDOS: Step.SCF,
-    Step.MASSES: Step.BANDS,
-    Step.HYBRID: None,
-    Step.HYBRID_SPIN_ORBIT: None,
-    Step.SPIN_ORBIT: None,
-    Step.MASSES_SPIN_ORBIT: Step.SPIN_ORBIT,
-    Step.EXCITATION: None,
-}
-"""Which step each step cannot do without (besides the relaxation, which all follow where it is asked for)."""
-
-
-def with_needed(steps: Iterable[Step]) -> list[Step]:
-    """Return steps in the order they run, with what they need added."""
-    wanted = set(steps)
-    if Step.MASSES_SPIN_ORBIT in wanted or {Step.MASSES, Step.SPIN_ORBIT} <= wanted:
-        wanted |= {Step.MASSES, Step.MASSES_SPIN_ORBIT}
-    for step in list(wanted):
-        needed = STEP_NEEDS[step]
-        while needed is not None:
-            wanted.add(needed)
-            needed = STEP_NEEDS[needed]
-    return [step for step in Step if step in wanted]
+__all__ = ["CellInfo", "ElectronicStructureMaker", "collect_cell"]
 
 
 class CellInfo(BaseModel):

@@ -19,13 +19,13 @@ from corecrown.files import write_whole
 from corecrown.postprocess.results import Step, StudyResult
 from corecrown.resources import read_yaml
 from corecrown.structures.cells import Cell
-from corecrown.workflows.electronic import STEP_NEEDS
 from corecrown.workflows.engines import read_progress, require_ready
 from corecrown.workflows.geometries import needed_cells
 from corecrown.workflows.manifest import read_manifest, write_manifest
 from corecrown.workflows.progress import Progress
 from corecrown.workflows.record import StepFolder, StepState, cell_lock
 from corecrown.workflows.spec import StudySpec, load_study
+from corecrown.workflows.steps import STEP_NEEDS
 from corecrown.workflows.study import (
     StudyInfo,
     SubstitutionStudyMaker,

@@ -23,12 +23,12 @@ from corecrown.workflows.cost import (
     load_cost_model,
     size_of,
 )
-from corecrown.workflows.electronic import STEP_NEEDS
 from corecrown.workflows.espresso.inputs import PwInput
 from corecrown.workflows.espresso.run import plan_parallel, write_inputs
 from corecrown.workflows.geometries import known_starts
 from corecrown.workflows.record import StepFolder, StepOutput
 from corecrown.workflows.spec import Engine, StudySpec
+from corecrown.workflows.steps import STEP_NEEDS
 from corecrown.workflows.study import SubstitutionStudyMaker, build_cells, cell_folder, steps_of
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from corecrown.postprocess.experiment import load_experiment
 from corecrown.postprocess.results import Step
 from corecrown.resources import input_folder, input_names, read_yaml
 from corecrown.structures.cells import CellSpec
-from corecrown.workflows.electronic import with_needed
 from corecrown.workflows.protocols import Functional, Protocol, load_protocol
+from corecrown.workflows.steps import with_needed
 
 __all__ = ["Engine", "ExcitationSpec", "Prerelax", "StartSpec", "StudySpec", "load_study"]
 

@@ -20,7 +20,7 @@ from corecrown.postprocess.results import CellResult, Comparison, Step, StudyRes
 from corecrown.postprocess.sameness import find_same_cells
 from corecrown.postprocess.study import write_study
 from corecrown.structures.cells import Cell, CellSpec, committed_relaxed, derive_cell, expand_cells
-from corecrown.workflows.electronic import STEP_NEEDS, CellInfo, ElectronicStructureMaker, with_needed
+from corecrown.workflows.electronic import CellInfo, ElectronicStructureMaker
 from corecrown.workflows.protocols import Theory
 from corecrown.workflows.record import StepFolder
 from corecrown.workflows.spec import Engine, Prerelax, StudySpec
@@ -32,6 +32,7 @@ from corecrown.workflows.start import (
     start_note,
     stored_start,
 )
+from corecrown.workflows.steps import STEP_NEEDS, with_needed
 
 __all__ = [
     "StudyInfo",
