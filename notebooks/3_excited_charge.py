@@ -9,7 +9,7 @@
 #
 # The source study says that on excitation charge sits preferentially on FA, so that the Pb-Br lattice is spared. Delta-SCF answers
 # it: two total energies with different occupations, and the difference of their densities. This notebook reads the results that
-# ship. Their cells were relaxed by CHGNet alone, at Γ, with a semilocal functional: `docs/excitation.md` says what that allows.
+# ship: at Γ, with a semilocal functional. `docs/excitation.md` says what that allows.
 
 # %%
 # %matplotlib inline
