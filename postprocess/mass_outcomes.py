@@ -1,6 +1,6 @@
 """What a stencil says about an edge: a tensor, the mean of two spins, masses by direction, or where to look next."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,8 @@ class StencilOutcome:
         Largest change of the edge's energy over the stencil.
     directional
         By band, inverse masses along the stencil's directions; for split and warped edges these are all there is.
+    instead
+        The tensor of the mean of two spins whose edge lies elsewhere: what there is if that edge cannot be measured.
     """
 
     mass: MassTensor
@@ -68,6 +70,7 @@ class StencilOutcome:
     group: EdgeGroup
     energy_change_ev: float
     directional: dict[int, list[DirectionalMass]] = field(default_factory=dict)
+    instead: MassTensor | None = None
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,8 @@ def fit_spin_pair(edge: StencilEdge, limit_ev: float) -> StencilOutcome:
     """Take two spins that part linearly from a time-reversal-invariant k-point: E = k²/2m ± αk along a direction.
 
     The edge lies mα²/2 beyond that k-point's energy, at k = mα (Bychkov and Rashba, JETP Lett. 39, 78 (1984)). Where
-    that is less than the limit the mean of both, which is smooth, is fitted.
+    that is less than the limit the mean of both, which is smooth, is fitted. Beyond it the search goes on at that edge,
+    and the tensor of the mean is kept for where it cannot be measured.
     """
     stencil, carrier = edge.stencil, edge.carrier
     rows = directional_curvatures(stencil, edge.band_ev, carrier)
@@ -219,20 +223,23 @@ def fit_spin_pair(edge: StencilEdge, limit_ev: float) -> StencilOutcome:
     depths = HARTREE_EV * strengths**2 / (2 * inverse)
     deepest = int(np.argmax(depths))
     where = direction_text(rows[deepest].direction)
+    note = (
+        f"mean of two spins, which part by 2α|k| with α up to "
+        f"{strengths[deepest] * HARTREE_EV * BOHR_ANGSTROM:.2g} eV·Å along {where}; that moves the edge by "
+        f"{_mev(float(depths[deepest]))}"
+    )
+    together = fit_edge(
+        StencilEdge(stencil, edge.energies, edge.group, EdgeNature.TOGETHER, carrier, (*edge.notes, note))
+    )
     if depths[deepest] <= limit_ev:
-        note = (
-            f"mean of two spins, which part by 2α|k| with α up to "
-            f"{strengths[deepest] * HARTREE_EV * BOHR_ANGSTROM:.2g} eV·Å along {where}; that moves the edge by "
-            f"{_mev(float(depths[deepest]))}"
-        )
-        together = StencilEdge(stencil, edge.energies, edge.group, EdgeNature.TOGETHER, carrier, (*edge.notes, note))
-        return fit_edge(together)
+        return together
     offset = np.array(rows[deepest].direction) * strengths[deepest] / inverse[deepest]
     tensor = finite_difference_tensor(stencil, edge.band_ev, carrier)[2]
     reason = (
         f"spin-orbit coupling moves the edge off this k-point along {where}, {_mev(float(depths[deepest]))} beyond it"
     )
-    return edge.elsewhere(reason, offset, tensor, min(edge.gap_ev, 4 * float(depths[deepest])))
+    outcome = edge.elsewhere(reason, offset, tensor, min(edge.gap_ev, 4 * float(depths[deepest])))
+    return replace(outcome, instead=None if together.mass.tensor_inverse is None else together.mass)
 
 
 def split_edge(edge: StencilEdge, projections: npt.NDArray[Any] | None = None) -> StencilOutcome:

@@ -153,6 +153,7 @@ class MassSearch:
                     found[carrier] = planned
         stencils = shared(stencils)
         tried = dict.fromkeys(stencils, 0)
+        means: dict[Carrier, MassTensor] = {}
         while stencils:
             energies = self._energies(stencils)
             following: dict[Carrier, Stencil] = {}
@@ -161,11 +162,13 @@ class MassSearch:
                     stencil, energies[carrier], self._band(carrier), carrier, spin_orbit=self.spin_orbit
                 )
                 tried[carrier] += 1
+                if outcome.instead is not None:
+                    means[carrier] = outcome.instead
                 after = outcome.next_stencil or smaller_stencil(stencil, outcome, energies[carrier])
                 if after is not None and tried[carrier] <= self.max_refinements:
                     following[carrier] = after
                     continue
-                found[carrier] = _said(outcome, tried[carrier])
+                found[carrier] = _said(outcome, tried[carrier], means.get(carrier))
             stencils = shared(following)
         runs = [len(one.kpoints) for one in self.rounds if one.kpoints]
         if runs:
@@ -373,9 +376,15 @@ def nominal_kpoints(structure: Structure) -> FloatArray:
     return EnergyStore(operations_of(structure)).missing(np.array(nominal_stencil(structure).kpoints))
 
 
-def _said(outcome: StencilOutcome, tried: int) -> MassTensor:
-    """Return the mass of an outcome, with the reason if the search was given up."""
-    if outcome.next_stencil is None:
-        return outcome.mass
-    notes = [*outcome.mass.notes, f"given up after {tried} stencils"]
+def _said(outcome: StencilOutcome, tried: int, mean: MassTensor | None) -> MassTensor:
+    """Return the mass of an outcome, with the reason if the search was given up.
+
+    Where two spins part and the edge of one of them could not be measured, there is the tensor of their mean, which
+    does not count as converged: the extremum was not reached.
+    """
+    notes = list(outcome.mass.notes)
+    if outcome.next_stencil is not None:
+        notes.append(f"given up after {tried} stencils")
+    if outcome.mass.tensor_inverse is None and mean is not None:
+        return mean.model_copy(update={"converged": False, "notes": [*mean.notes, *notes]})
     return outcome.mass.model_copy(update={"notes": notes})

@@ -59,6 +59,17 @@ def mesh(n=4):
     return np.stack(np.meshgrid(axes, axes, axes, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
+AT_GAMMA = {carrier: [(0.0, 0.0, 0.0)] for carrier in Carrier}
+
+
+def split_by_spin(kpoints, along=0.25, across=0.1):
+    """Spinor bands E = Σ t (1 - cos θ) ± sqrt(αx² sin² θx + αy² sin² θy) above a hole without splitting, eV."""
+    sines = np.sin(2 * np.pi * np.asarray(kpoints))
+    rise, odd = up(kpoints), np.hypot(along * sines[:, 0], across * sines[:, 1])
+    hole = -0.5 * up(kpoints)
+    return np.column_stack([hole, hole, 2 + rise - odd, 2 + rise + odd, 6 + rise, 6 + rise])
+
+
 class Program:
     """Stands for the program: counts what it is asked."""
 
@@ -148,20 +159,9 @@ class TestMasses:
         assert len(program.asked[0]) == 1, "the start alone, to choose"
 
     def test_spin_orbit_coupling_that_moves_the_edge_off_gamma(self):
-        # E = Σ t (1 - cos θ) - sqrt(αx² sin² θx + αy² sin² θy): lowest at tan θx = αx/tx, with the curvatures
-        # a² sqrt(tx² + αx²) along x and b² (ty - αy²/(αx sin θx)) along y
+        # lowest at tan θx = αx/tx, with the curvatures a² sqrt(tx² + αx²) along x and b² (ty - αy²/(αx sin θx)) along y
         along, across = 0.25, 0.1
-
-        def split(kpoints):
-            sines = np.sin(2 * np.pi * np.asarray(kpoints))
-            rise, odd = up(kpoints), np.hypot(along * sines[:, 0], across * sines[:, 1])
-            hole = -0.5 * up(kpoints)
-            return np.column_stack([hole, hole, 2 + rise - odd, 2 + rise + odd, 6 + rise, 6 + rise])
-
-        gamma = {carrier: [(0.0, 0.0, 0.0)] for carrier in Carrier}
-        found, program = search(
-            energies=split, known=[mesh(2) + 0.25], starts=gamma, spin_orbit=True, max_refinements=4
-        )
+        found, program = search(energies=split_by_spin, known=[mesh(2) + 0.25], starts=AT_GAMMA, spin_orbit=True)
         masses = found.run()
         angle = np.arctan(along / AMPLITUDES[0])
         curvatures = np.array(
@@ -175,6 +175,21 @@ class TestMasses:
         assert masses.hole.degeneracy == 2
         assert masses.hole.principal == pytest.approx(sorted(2 * masses_of()), rel=2e-3)
         assert all(len(asked) <= 45 for asked in program.asked)
+
+    def test_where_that_edge_cannot_be_reached_the_mean_of_both_spins_is_told_as_not_converged(self):
+        found, program = search(
+            energies=split_by_spin, known=[mesh(2) + 0.25], starts=AT_GAMMA, spin_orbit=True, max_refinements=0
+        )
+        electron = found.run().electron
+        assert electron.principal == pytest.approx(sorted(masses_of()), rel=0.05)
+        assert electron.extremum_kpoint == pytest.approx((0, 0, 0), abs=1e-6)
+        assert electron.degeneracy == 2
+        assert not electron.converged
+        said = "; ".join(electron.notes)
+        assert "mean of two spins" in said
+        assert "spin-orbit coupling moves the edge off this k-point along x" in said
+        assert "given up after 1 stencils" in said
+        assert len(program.asked) == 2, "the start, and one stencil"
 
     def test_edges_are_those_of_what_was_computed(self):
         # a mesh shifted by half a step holds no extremum; the search ends at Γ for the hole and at the electron's own
