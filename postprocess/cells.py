@@ -117,6 +117,8 @@ def describe_level(settings: RunSettings | Level) -> str:
         parts.append("cutoff not recorded")
     mesh = settings.kpoint_mesh
     parts.append("×".join(str(number) for number in mesh) + " mesh" if mesh else "mesh not recorded")
+    if mesh and any(settings.kpoint_shift):
+        parts[-1] += f" shifted by {' '.join(str(number) for number in settings.kpoint_shift)}"
     if settings.q_mesh is not None:
         parts.append("q " + "×".join(str(number) for number in settings.q_mesh))
     return ", ".join(parts)

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
+from corecrown.postprocess.cells import describe_level
 from corecrown.postprocess.excitation_level import excitation_level
 from corecrown.postprocess.excitation_shares import FaShare, fa_share
 from corecrown.postprocess.paper import REFERENCE, Basis, Claim, Verdict
-from corecrown.postprocess.results import CellResult, Excitation, Masses, MassTensor, ShiftSplit
+from corecrown.postprocess.results import CellResult, Excitation, Masses, MassTensor, ShiftSplit, Step
 from corecrown.postprocess.shifts import level_text, split_shifts
 
 __all__ = ["CAUSES"]
@@ -179,19 +180,26 @@ def _masses_claim(name: str, title: str, *, spin_orbit: bool) -> Callable[[Basis
             title,
             "Table S12 (not available), main text",
             "lower along Γ-X and Γ-Y, higher along Γ-Z",
-            "a change of less than 5 % is undecided, since a mass counts as converged within that",
+            "a change of less than 5 % is undecided, since a mass counts as converged within that; so is the change of "
+            "a tensor that is not converged",
         )
         field: Literal["masses_spin_orbit", "masses"] = "masses_spin_orbit" if spin_orbit else "masses"
         reference = basis.cell(REFERENCE)
         base = _electron(getattr(reference, field)) if reference is not None else None
-        ours, verdicts = [], []
+        ours, verdicts, notes = [], [], []
         for cell in basis.substituted():
             mass = _electron(getattr(cell, field))
             for axis, sign in (("x", -1), ("y", -1), ("z", 1)):
-                change = _mass_change(base, mass, axis)
+                change = _mass_change(base, mass, f"path_gamma_{axis}")
+                sure = change is not None
+                if change is None:
+                    change = _mass_change(base, mass, f"gamma_{axis}")
+                    sure = bool(base and mass and base.converged and mass.converged)
                 if change is not None:
                     ours.append(f"{cell.label} Γ-{axis.upper()} {change:+.0%}")
-                    verdicts.append(_trend(change, sign))
+                    verdicts.append(_trend(change, sign) if sure else Verdict.UNDECIDED)
+            if mass is not None and mass.tensor_inverse is not None and not mass.converged:
+                notes.append("; ".join([f"{cell.label}: not converged", *mass.notes]))
         if not verdicts:
             return _filled(
                 claim,
@@ -200,7 +208,10 @@ def _masses_claim(name: str, title: str, *, spin_orbit: bool) -> Callable[[Basis
                 f"needs the step masses of fa000 and of cells with FA{_with(spin_orbit)}",
             )
         words = ", ".join(f"{verdicts.count(v)} {v.value}" for v in dict.fromkeys(verdicts))
-        return _filled(claim, _joined(verdicts), ours, f"of {len(verdicts)} directions: {words}")
+        answer = _filled(claim, _joined(verdicts), ours, f"of {len(verdicts)} directions: {words}")
+        coupled = reference.step_settings.get(Step.SPIN_ORBIT.value) if reference is not None and spin_orbit else None
+        told = {"notes": [*answer.notes, *notes]} | ({"level": describe_level(coupled)} if coupled else {})
+        return answer.model_copy(update=told)
 
     return ask
 
@@ -213,13 +224,10 @@ def _electron(masses: Masses | None) -> MassTensor | None:
     return masses.electron if masses is not None else None
 
 
-def _mass_change(base: MassTensor | None, mass: MassTensor | None, axis: str) -> float | None:
-    """Return the relative change along a line, or of the tensor where a line gave none."""
-    for prefix in ("path_gamma_", "gamma_"):
-        pair = (getattr(base, f"{prefix}{axis}", None), getattr(mass, f"{prefix}{axis}", None))
-        if pair[0] and pair[1]:
-            return float(pair[1] / pair[0] - 1)
-    return None
+def _mass_change(base: MassTensor | None, mass: MassTensor | None, name: str) -> float | None:
+    """Return the relative change of one of the masses of a tensor or along a line, where both have it."""
+    before, after = getattr(base, name, None), getattr(mass, name, None)
+    return float(after / before - 1) if before and after else None
 
 
 def _trend(change: float, sign: int) -> Verdict:

@@ -14,7 +14,7 @@ BEST_FIRST = ("precise", "balanced", "fast", "demo")
 
 
 def reference_names() -> list[str]:
-    """Return the names of the shipped results: best protocol first, then most kinds of steps, then most cells.
+    """Return the names of the shipped results: best protocol first, then most cells, then most kinds of steps.
 
     Examples
     --------
@@ -28,7 +28,7 @@ def reference_names() -> list[str]:
         result = studies[name]
         place = BEST_FIRST.index(result.protocol) if result.protocol in BEST_FIRST else len(BEST_FIRST)
         steps = {step for cell in result.cells for step in cell.timings}
-        return place, -len(steps), -len(result.cells), name
+        return place, -len(result.cells), -len(steps), name
 
     return sorted(studies, key=rank)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from corecrown.errors import InputError
 from corecrown.postprocess.paper import PaperComparison, Verdict, compare_with_paper, judge
 from corecrown.postprocess.reference import read_reference, reference_names
-from corecrown.postprocess.results import CellResult, Excitation, Level, Masses, MassTensor
+from corecrown.postprocess.results import CellResult, Excitation, Level, Masses, MassTensor, RunSettings
 from corecrown.postprocess.study import Study
 
 EXPECTED = {
@@ -162,6 +162,25 @@ def test_mass_trends_are_told_direction_by_direction(study):
     )
     slight = cell("fa025-b", 0.199, 0.17, 0.23)
     assert answers(changed(study, cells=[light, slight]))["masses"].verdict is Verdict.UNDECIDED
+
+
+def test_the_change_of_a_tensor_that_is_not_converged_is_undecided(study):
+    def cell(label, x, y, z, *, converged):
+        inverse = ((1 / x, 0, 0), (0, 1 / y, 0), (0, 0, 1 / z))
+        mass = MassTensor(
+            tensor_inverse=inverse, gamma_x=x, gamma_y=y, gamma_z=z, converged=converged, notes=["mean of two spins"]
+        )
+        masses = {"masses_spin_orbit": Masses(electron=mass)}
+        settings = {"spin_orbit": RunSettings(functional="PBE", spin_orbit=True, kpoint_mesh=(2, 2, 2))}
+        return study.cell(label).model_copy(update={**masses, "step_settings": settings})
+
+    light = cell("fa000", 0.20, 0.20, 0.20, converged=True)
+    for converged, verdict in ((True, Verdict.AGREES), (False, Verdict.UNDECIDED)):
+        cells = [light, cell("fa025-b", 0.18, 0.17, 0.23, converged=converged)]
+        claim = answers(changed(study, cells=cells))["masses-spin-orbit"]
+        assert claim.verdict is verdict
+        assert claim.level == "PBE, spin-orbit, cutoff not recorded, 2×2×2 mesh"
+        assert ("fa025-b: not converged; mean of two spins" in claim.notes) is not converged
 
 
 def test_the_functional_is_found_only_when_all_six_are_known(study):
