@@ -108,7 +108,11 @@ class TestElectrons:
     def test_states_missed(self, tmp_path, row):
         pw = scf(diago_david_ndim=2).with_keywords("system", ecutwfc=4.0, ecutrho=16.0, nbnd=12)
         run_pw(tmp_path, pw)
-        assert corrections(tmp_path)[0].startswith("ChargeWrong: diagonalization = cg")
+        # which of the two pw.x meets first depends on its BLAS; the other one's output is in fixtures/failed_charge
+        assert corrections(tmp_path)[0] in {
+            "ChargeWrong: diagonalization = cg",
+            "OverlapNotPositive: diagonalization = cg",
+        }
         row("states missed (charge is wrong)", "a third of all plane waves asked for as bands", told(tmp_path))
 
     def test_no_iterations_are_enough_for_nonsense(self, tmp_path, row):

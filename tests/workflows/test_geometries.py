@@ -62,7 +62,7 @@ def study(tmp_path):
 
 
 def lattice(found, label):
-    return next(cell for cell in result.cells if cell.label == label).lattice_a_angstrom
+    return next(cell for cell in found.cells if cell.label == label).lattice_a_angstrom
 
 
 def all_attempts(folder):
