@@ -36,14 +36,20 @@ TEXT = {"notes", "formula", "setting", "label"}
 
 
 def kinds(value, path=""):
-    """Return by path what kind a value has, each element of a list under one path; names of orbitals count as one."""
+    """Return by path what kind a value has: elements of a list, names of orbitals and steps under one path each.
+
+    Masses with spin-orbit coupling are of the type of those without it, and count with them.
+    """
     if isinstance(value, dict):
+        if path == "step_settings":
+            value = {"*": list(value.values())}
         if path.endswith(("edge_character.vbm", "edge_character.cbm", "_by_group")):
             return {f"{path}.*": {type(item).__name__ for item in value.values()}}
         found = {}
         for key, item in value.items():
             if key not in AN_ENGINES_OWN | TEXT:
-                merge(found, kinds(item, f"{path}.{key}" if path else key))
+                name = "masses" if key == "masses_spin_orbit" and not path else key
+                merge(found, kinds(item, f"{path}.{name}" if path else name))
         return found
     if isinstance(value, list):
         found = {}
