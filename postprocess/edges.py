@@ -1,27 +1,23 @@
 """Valence and conduction edges of a band structure, on the k-points that were computed and no others."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corecrown.errors import InputError
-from corecrown.postprocess.results import BandEdges
+from corecrown.postprocess.results import BandEdges, EdgeSource
 
 __all__ = [
     "METAL_NOTE",
     "NO_EMPTY_BANDS_NOTE",
-    "EdgeSource",
     "find_edges",
     "is_metal",
     "mesh_holds",
     "same_kpoint",
     "tighter_edges",
 ]
-
-EdgeSource = Literal["bands", "mesh", "stencil"]
-"""Lines, a mesh, or the k-points round the extrema that masses were measured on."""
 
 METAL_NOTE = "metal: no gap on these k-points"
 NO_EMPTY_BANDS_NOTE = "no empty bands were computed, so there is no conduction edge: raise the number of bands"

@@ -92,6 +92,10 @@ class RunSettings(Result):
     pseudopotentials: dict[str, Pseudopotential] = Field(default_factory=dict, description="by element")
 
 
+EdgeSource = Literal["bands", "mesh", "stencil"]
+"""Lines, a mesh, or the k-points round the extrema that masses were measured on."""
+
+
 class BandEdges(Result):
     """Valence and conduction edge on the k-points that were computed."""
 
@@ -101,7 +105,7 @@ class BandEdges(Result):
     direct: bool | None = None
     vbm_kpoint: Vector | None = Field(None, description="fractional, of our reciprocal cell")
     cbm_kpoint: Vector | None = Field(None, description="fractional, of our reciprocal cell")
-    source: Literal["bands", "mesh", "stencil"] = Field(
+    source: EdgeSource = Field(
         "bands", description="lines, mesh, or the k-points round the extrema that masses were measured on"
     )
     vbm_band: int | None = Field(None, description="0-based index of the highest valence band")
@@ -113,7 +117,7 @@ class Level(Result):
     functional: str
     spin_orbit: bool
     kpoint_mesh: tuple[int, int, int] | None
-    source: Literal["bands", "mesh", "stencil"]
+    source: EdgeSource
     vbm_ev: float | None
     cbm_ev: float | None
     gap_ev: float | None

@@ -9,8 +9,16 @@ from pymatgen.core import Structure
 from pymatgen.electronic_structure.bandstructure import BandStructure
 
 from corecrown.errors import RunError
-from corecrown.postprocess.edges import EdgeSource, find_edges
-from corecrown.postprocess.results import BandEdges, Pseudopotential, RunSettings, Step, StepResult, StepTiming
+from corecrown.postprocess.edges import find_edges
+from corecrown.postprocess.results import (
+    BandEdges,
+    EdgeSource,
+    Pseudopotential,
+    RunSettings,
+    Step,
+    StepResult,
+    StepTiming,
+)
 from corecrown.workflows.espresso.handlers import corrections, limit_ranks
 from corecrown.workflows.espresso.inputs import OUTDIR, PREFIX, PwInput
 from corecrown.workflows.espresso.outputs import PwRun
