@@ -6,15 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-from matplotlib.figure import Figure
-
 from corecrown.errors import CorecrownError, InputError
 from corecrown.files import write_whole
 from corecrown.postprocess.plots import (
     CellPanel,
     cell_title,
-    figure_bytes,
     plot_band_structures,
     plot_electronic_structure,
     plot_lattice,
@@ -22,22 +18,25 @@ from corecrown.postprocess.plots import (
     plot_pdos_stack,
     plot_shifts,
 )
+from corecrown.postprocess.plots.excitation import ExcitedCell, plot_density_changes
+from corecrown.postprocess.plots.isosurfaces import CELLS_ABREAST, plot_excitation_surfaces
 from corecrown.postprocess.report_ensembles import ensemble_tables
 from corecrown.postprocess.report_excitation import (
-    CAPTIONS,
+    CHANGES_CAPTION,
     SHARES_CAPTION,
-    density_figures,
+    SURFACES_CAPTION,
     excitation_statements,
     excitation_table,
+    excited_cell,
     partition_table,
     relaxed_table,
     shares_figure,
 )
+from corecrown.postprocess.report_figures import UNWRITABLE, ReportFigure, draw_figures
 from corecrown.postprocess.report_masses import mass_figures, masses_table, trend_tables
-from corecrown.postprocess.report_page import facts_of, inline_svg, render_page, script_json
+from corecrown.postprocess.report_page import facts_of, render_page, script_json
 from corecrown.postprocess.report_paper import paper_table, programs_text
 from corecrown.postprocess.report_sts import (
-    StsFigure,
     alignment_part,
     scales_of,
     sts_figures,
@@ -64,8 +63,6 @@ __all__ = ["REPORT_FILE", "ReportFiles", "make_report", "write_report"]
 
 REPORT_FILE = "report.html"
 
-_UNWRITABLE = "check the disk and the permissions"
-
 
 @dataclass(frozen=True)
 class ReportFiles:
@@ -76,24 +73,12 @@ class ReportFiles:
     troubles: list[str]
 
 
-@dataclass(frozen=True)
-class _Picture:
-    name: str
-    caption: str
-    svg: Markup
-    wide: bool
-
-    @property
-    def files(self) -> list[str]:
-        return [f"figures/{self.name}.{suffix}" for suffix in ("pdf", "png")]
-
-
 @dataclass
 class _Section:
     name: str
     title: str
     tables: list[Table] = field(default_factory=list)
-    figures: list[_Picture] = field(default_factory=list)
+    figures: list[ReportFigure] = field(default_factory=list)
     scenes: list[dict[str, Any]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
@@ -119,20 +104,25 @@ def write_report(study: Study) -> Path:
 def make_report(study: Study) -> ReportFiles:
     """Write the report of a study as :func:`write_report` does, and return all that was written."""
     writer = _Writer(study)
-    sections = [section for section in writer.sections() if section.holds_something()]
-    page = render_page(study.result, sections, writer.troubles)
+    sections = writer.sections()
+    figures = [figure for section in sections for figure in section.figures]
+    written, undrawn = draw_figures(figures, study.folder)
+    troubles = [*writer.troubles, *undrawn]
+    for section in sections:
+        section.figures = [figure for figure in section.figures if figure.svg]
+    sections = [section for section in sections if section.holds_something()]
+    page = render_page(study.result, sections, troubles)
     path = study.folder / REPORT_FILE
-    write_whole(path, page, InputError, _UNWRITABLE)
-    return ReportFiles(path, writer.written, writer.troubles)
+    write_whole(path, page, InputError, UNWRITABLE)
+    return ReportFiles(path, written, troubles)
 
 
 class _Writer:
-    """Collects the sections of one report; figures are written as they are drawn."""
+    """Collects the sections of one report; its figures are told and not drawn yet."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
         self.cells = study.result.cells
-        self.written: list[Path] = []
         self.troubles = [
             f"{cell.label}: {step} failed: {reason}" for cell in self.cells for step, reason in cell.failed.items()
         ]
@@ -160,7 +150,7 @@ class _Writer:
                     *trend_tables(self.cells),
                     *_present([masses_table(self.cells, spin_orbit=coupled) for coupled in (False, True)]),
                 ],
-                [picture for one in mass_figures(self.cells) for picture in self._picture(**vars(one))],
+                mass_figures(self.cells),
             ),
             _Section(
                 "excitation",
@@ -193,18 +183,20 @@ class _Writer:
         figures = []
         if any(row.shift_ev for row in comparison.rows):
             known = any(row.shift_uncertainty_ev for row in comparison.rows)
-            figures = self._picture(
-                "gap-shifts",
-                f"Shift of the band gap from {reference_cell(comparison) or 'the reference cell'}: computed (circles) "
-                f"and measured by STS (squares).{_level_sentence(self.cells)}"
-                + (" Bars are the uncertainties of the table." if known else " Uncertainties are not known."),
-                lambda: plot_shifts(comparison),
-            )
+            figures = [
+                ReportFigure(
+                    "gap-shifts",
+                    f"Shift of the band gap from {reference_cell(comparison) or 'the reference cell'}: computed "
+                    f"(circles) and measured by STS (squares).{_level_sentence(self.cells)}"
+                    + (" Bars are the uncertainties of the table." if known else " Uncertainties are not known."),
+                    lambda: plot_shifts(comparison),
+                )
+            ]
         scales = scales_of(self.study.result)
         if scales:
             table, figure = alignment_part(scales)
             tables.append(table)
-            figures = [*figures, *self._undrawn(figure)]
+            figures = [*figures, figure]
         return _Section("comparison", "Comparison with STS", tables, figures, remarks=list(comparison.flags))
 
     def _sts(self) -> _Section:
@@ -216,36 +208,37 @@ class _Writer:
             return section
         if stored is not None:
             section.tables = sts_tables(stored)
-            section.figures = [one for figure in sts_figures(stored, self.study) for one in self._undrawn(figure)]
+            section.figures = sts_figures(stored, self.study)
             section.remarks = sts_remarks(stored.analysis.result)
         return section
 
-    def _undrawn(self, figure: StsFigure) -> list[_Picture]:
-        return self._picture(figure.name, figure.caption, figure.draw, wide=figure.wide)
-
-    def _level_figures(self) -> list[_Picture]:
+    def _level_figures(self) -> list[ReportFigure]:
         reference = self.cells[0].label
         known = _levels_with_gap(self.cells[0])
         shared = {level for cell in self.cells[1:] for level in _levels_with_gap(cell) & known}
         if len(shared) < 2:
             return []
-        return self._picture(
-            "level-shifts",
-            f"Shift of the band gap from {reference} at each level of theory; cutoffs and meshes as in the table.",
-            lambda: plot_level_shifts(self.cells, reference),
-        )
+        return [
+            ReportFigure(
+                "level-shifts",
+                f"Shift of the band gap from {reference} at each level of theory; cutoffs and meshes as in the table.",
+                lambda: plot_level_shifts(self.cells, reference),
+            )
+        ]
 
-    def _lattice_figures(self) -> list[_Picture]:
+    def _lattice_figures(self) -> list[ReportFigure]:
         if len(self.cells) < 2:
             return []
-        return self._picture(
-            "lattice",
-            "Lattice constants as edges of the pseudo-cubic cell. A ring marks the axis along which the formamidinium "
-            f"was put; where it lies now is in the table of octahedra.{_level_sentence(self.cells)}",
-            lambda: plot_lattice(self.cells),
-        )
+        return [
+            ReportFigure(
+                "lattice",
+                "Lattice constants as edges of the pseudo-cubic cell. A ring marks the axis along which the "
+                f"formamidinium was put; where it lies now is in the table of octahedra.{_level_sentence(self.cells)}",
+                lambda: plot_lattice(self.cells),
+            )
+        ]
 
-    def _electronic_figures(self) -> list[_Picture]:
+    def _electronic_figures(self) -> list[ReportFigure]:
         panels = [
             CellPanel(
                 cell_title(cell.label),
@@ -268,34 +261,45 @@ class _Writer:
         if any(cell.fa_fraction for cell in self.cells):
             of_dos += " FA is C, N and H together."
         if bands and dos:
-            return self._picture(
-                "electronic-structure",
-                f"{of_bands} Below each: its projected density of states. {of_dos}{level}",
-                lambda: plot_electronic_structure(panels, note=note),
-                wide=True,
-            )
+            return [
+                ReportFigure(
+                    "electronic-structure",
+                    f"{of_bands} Below each: its projected density of states. {of_dos}{level}",
+                    lambda: plot_electronic_structure(panels, note=note),
+                    wide=True,
+                )
+            ]
         if bands:
-            return self._picture(
-                "bands", f"{of_bands}{level}", lambda: plot_band_structures(panels, note=note), wide=True
-            )
+            return [
+                ReportFigure("bands", f"{of_bands}{level}", lambda: plot_band_structures(panels, note=note), wide=True)
+            ]
         if dos:
-            return self._picture("pdos", f"{of_dos}{level}", lambda: plot_pdos_stack(panels, note=note))
+            return [ReportFigure("pdos", f"{of_dos}{level}", lambda: plot_pdos_stack(panels, note=note))]
         return []
 
-    def _excitation_figures(self) -> list[_Picture]:
+    def _excitation_figures(self) -> list[ReportFigure]:
         if not any(found.partitions for cell in self.cells for found in cell.excitation):
             return []
-        pictures = self._picture("excitation-shares", SHARES_CAPTION, lambda: shares_figure(self.cells), wide=True)
+        pictures = [ReportFigure("excitation-shares", SHARES_CAPTION, lambda: shares_figure(self.cells), wide=True)]
+        excited = self._excited_cells()
+        for first in range(0, len(excited), CELLS_ABREAST):
+            cells = excited[first : first + CELLS_ABREAST]
+            ending = f"-from-{first + 1}" if first else ""
+            surfaces = partial(plot_excitation_surfaces, cells)
+            pictures.append(ReportFigure(f"excitation-surfaces{ending}", SURFACES_CAPTION, surfaces, wide=True))
+            if any(cell.difference is not None for cell in cells):
+                changes = partial(plot_density_changes, cells)
+                pictures.append(ReportFigure(f"density-change{ending}", CHANGES_CAPTION, changes, wide=True))
+        return pictures
+
+    def _excited_cells(self) -> list[ExcitedCell]:
+        found = []
         for cell in self.cells:
             try:
-                figures = density_figures(cell, self.study.folder)
+                found.append(excited_cell(cell, self.study.folder))
             except CorecrownError as error:
                 self.troubles.append(error.message)
-                continue
-            for name, figure in figures.items():
-                caption = f"{cell_title(cell.label)}. {CAPTIONS[name]}"
-                pictures += self._picture(f"{name}-{cell.label}", caption, partial(_same, figure), wide=True)
-        return pictures
+        return [cell for cell in found if cell is not None]
 
     def _load(self, cell: CellResult, name: str, read: Callable[[str], Any]) -> Any:
         if name not in cell.files:
@@ -305,18 +309,6 @@ class _Writer:
         except CorecrownError as error:
             self.troubles.append(error.message)
             return None
-
-    def _picture(self, name: str, caption: str, draw: Callable[[], Figure], *, wide: bool = False) -> list[_Picture]:
-        try:
-            figure = draw()
-        except CorecrownError as error:
-            self.troubles.append(f"figure {name}: {error.message}")
-            return []
-        for suffix in ("pdf", "png"):
-            path = self.study.folder / "figures" / f"{name}.{suffix}"
-            write_whole(path, figure_bytes(figure, suffix), InputError, _UNWRITABLE)
-            self.written.append(path)
-        return [_Picture(name, caption, inline_svg(figure_bytes(figure, "svg"), name), wide)]
 
     def _scenes(self) -> list[dict[str, Any]]:
         scenes = []
@@ -343,10 +335,6 @@ def _cell_notes(result: StudyResult) -> list[str]:
 
 def _levels_with_gap(cell: CellResult) -> set[tuple[str, bool]]:
     return {(level.functional, level.spin_orbit) for level in cell.levels if level.gap_ev is not None}
-
-
-def _same(figure: Figure) -> Figure:
-    return figure
 
 
 def _level_sentence(cells: Sequence[CellResult]) -> str:

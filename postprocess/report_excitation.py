@@ -9,18 +9,18 @@ from pymatgen.core import Structure
 from corecrown.postprocess.excitation_cubes import read_density
 from corecrown.postprocess.excitation_level import excitation_level
 from corecrown.postprocess.plots.cells import cell_title
-from corecrown.postprocess.plots.excitation import plot_density_change, plot_frozen_orbitals, plot_shares
-from corecrown.postprocess.plots.isosurfaces import plot_change_surfaces, plot_orbital_surfaces
+from corecrown.postprocess.plots.excitation import ExcitedCell, plot_shares
 from corecrown.postprocess.report_text import NOTHING, Table, notes_of, number_text, shares_text, unique
 from corecrown.postprocess.results import CellResult, ChargePartition, Excitation
 
 __all__ = [
-    "CAPTIONS",
+    "CHANGES_CAPTION",
     "EXCITATION_TEXT",
     "SHARES_CAPTION",
-    "density_figures",
+    "SURFACES_CAPTION",
     "excitation_statements",
     "excitation_table",
+    "excited_cell",
     "partition_table",
     "relaxed_table",
     "shares_figure",
@@ -39,15 +39,15 @@ SHARES_CAPTION = (
     "and lost by the relaxed density. Bars: mean of the schemes; lines: their range; diamonds: share of the volume, "
     "which a uniform charge would have."
 )
-CAPTIONS = {
-    "density-change": "Density of the excited state less that of the ground state: cuts through the strongest gain, "
-    "above, and its sum along each axis, below. Red gains, blue loses; points are atoms, FA in one colour.",
-    "density-surfaces": "Surfaces of equal Δρ: yellow gains, cyan loses, at one level that encloses half of ∫|Δρ|; "
-    "flat where the cell cuts them. Octahedra and molecules are drawn whole, beyond the cell where they reach.",
-    "orbitals": "|ψ|² of the emptied and the filled orbital of the ground state, summed along each axis.",
-    "orbital-surfaces": "|ψ|² of the emptied (cyan) and the filled orbital (yellow) of the ground state as surfaces, "
-    "each enclosing half of its electron.",
-}
+CHANGES_CAPTION = (
+    "Density of the excited state less that of the ground state, summed along each axis of the cell, to one scale of "
+    "colours. Red gains, blue loses; points are atoms, FA in one colour."
+)
+SURFACES_CAPTION = (
+    "|ψ|² of the emptied (cyan) and the filled orbital (yellow) of the ground state, and Δρ (yellow gains, cyan "
+    "loses), as surfaces that enclose half of each electron and half of ∫|Δρ|, at the level below each; flat where "
+    "the cell cuts them. Octahedra and molecules are drawn whole, beyond the cell where they reach."
+)
 
 
 def excitation_table(cells: Sequence[CellResult]) -> Table | None:
@@ -168,8 +168,8 @@ def shares_figure(cells: Sequence[CellResult]) -> Figure:
     return plot_shares({cell.label: first for cell in cells if (first := _first(cell)) is not None})
 
 
-def density_figures(cell: CellResult, folder: Path) -> dict[str, Figure]:
-    """Return the pictures of the densities of a cell's first excitation, by name.
+def excited_cell(cell: CellResult, folder: Path) -> ExcitedCell | None:
+    """Return the densities of a cell's first excitation, or None where there are none.
 
     Parameters
     ----------
@@ -177,25 +177,24 @@ def density_figures(cell: CellResult, folder: Path) -> dict[str, Figure]:
         With the cubes among its ``files``.
     folder
         Of the study.
+
+    Raises
+    ------
+    InputError
+        If a cube is missing or cut off.
     """
     found = _first(cell)
     if found is None:
-        return {}
-    figures: dict[str, Figure] = {}
-    title = f"{cell_title(cell.label)}, {found.kind}"
+        return None
     changed = _file(cell, f"difference_{found.kind}")
-    if changed is not None:
-        density = read_density(folder / changed)
-        figures["density-change"] = plot_density_change(density, _labelled(density.structure, cell), title)
-        figures["density-surfaces"] = plot_change_surfaces(density, density.structure, title)
+    difference = read_density(folder / changed) if changed is not None else None
     names = (found.orbitals or "").split(">")
     cubes = {name: file for name in names if (file := _file(cell, f"orbital_{name}")) is not None}
     orbitals = {name: read_density(folder / file) for name, file in cubes.items()}
-    if orbitals:
-        some = next(iter(orbitals.values())).structure
-        figures["orbitals"] = plot_frozen_orbitals(orbitals, _labelled(some, cell), title)
-        figures["orbital-surfaces"] = plot_orbital_surfaces(orbitals, some, title)
-    return figures
+    known = [one for one in (difference, *orbitals.values()) if one is not None]
+    if not known:
+        return None
+    return ExcitedCell(cell_title(cell.label), _labelled(known[0].structure, cell), orbitals, difference)
 
 
 def _first(cell: CellResult) -> Excitation | None:

@@ -1,35 +1,23 @@
 """Masses in a report and on the terminal: by cell and direction with the way they change, and their figures."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
-
-from matplotlib.figure import Figure
 
 from corecrown.postprocess.cells import describe_level
 from corecrown.postprocess.mass_fit import Carrier
 from corecrown.postprocess.mass_plots import plot_inplane_masses, plot_masses
 from corecrown.postprocess.mass_table import Source, arrow, mass_of, mass_table
+from corecrown.postprocess.report_figures import ReportFigure
 from corecrown.postprocess.report_text import NOTHING, Table, common_level, notes_of, number_text
 from corecrown.postprocess.results import CellResult, Masses, MassTensor
 
-__all__ = ["MassFigure", "mass_figures", "masses_table", "refusals", "trend_tables"]
+__all__ = ["mass_figures", "masses_table", "refusals", "trend_tables"]
 
 
 _MEANINGS: dict[Source, str] = {
     "tensor": "1/(M⁻¹)ᵢᵢ at the extremum",
     "path": "fits along the lines from Γ",
 }
-
-
-@dataclass(frozen=True)
-class MassFigure:
-    """A figure that is not drawn yet."""
-
-    name: str
-    caption: str
-    draw: Callable[[], Figure]
-    wide: bool = False
 
 
 def trend_tables(cells: Sequence[CellResult]) -> list[Table]:
@@ -100,7 +88,7 @@ def refusals(cells: Sequence[CellResult]) -> list[str]:
     return lines
 
 
-def mass_figures(cells: Sequence[CellResult]) -> list[MassFigure]:
+def mass_figures(cells: Sequence[CellResult]) -> list[ReportFigure]:
     """Return the figures of masses that there is something to draw for.
 
     Masses against FA content, and the mass against direction in the a-b plane, the plane of a platelet.
@@ -112,7 +100,7 @@ def mass_figures(cells: Sequence[CellResult]) -> list[MassFigure]:
         contents = {row.fa_percent for row in rows if row.fa_percent is not None and any(row.masses)}
         if len(contents) > 1:
             figures.append(
-                MassFigure(
+                ReportFigure(
                     f"masses{suffix}",
                     f"Effective masses along Γ-X, Γ-Y and Γ-Z against FA content{level}; arrows from the cell without "
                     "FA. Open symbols are not converged.",
@@ -126,7 +114,7 @@ def mass_figures(cells: Sequence[CellResult]) -> list[MassFigure]:
             }
             if masses:
                 figures.append(
-                    MassFigure(
+                    ReportFigure(
                         f"{carrier.value}-mass-in-plane{suffix}",
                         f"{carrier.value.capitalize()} mass against direction in the a-b plane{level}, in electron "
                         "masses: 1/(n·M⁻¹·n).",

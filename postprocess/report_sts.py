@@ -1,14 +1,14 @@
 """The part of a report that shows an analysis of sweeps: tables, and figures to be drawn."""
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 
 from matplotlib.figure import Figure
 
 from corecrown.errors import InputError
 from corecrown.postprocess.experiment import load_experiment
+from corecrown.postprocess.report_figures import ReportFigure
 from corecrown.postprocess.report_text import NOTHING, Table, number_text, range_text, shift_text, unique
 from corecrown.postprocess.results import StudyResult
 from corecrown.postprocess.sts.alignment import ScaleRow, energy_scales
@@ -28,17 +28,7 @@ from corecrown.postprocess.sts.results import GroupResult, Interval, StsResult
 from corecrown.postprocess.sts.storage import StoredAnalysis
 from corecrown.postprocess.study import Study
 
-__all__ = ["StsFigure", "alignment_part", "interval_text", "scales_of", "sts_figures", "sts_remarks", "sts_tables"]
-
-
-@dataclass(frozen=True)
-class StsFigure:
-    """A figure that has not been drawn yet."""
-
-    name: str
-    caption: str
-    draw: Callable[[], Figure]
-    wide: bool = False
+__all__ = ["alignment_part", "interval_text", "scales_of", "sts_figures", "sts_remarks", "sts_tables"]
 
 
 def sts_tables(stored: StoredAnalysis) -> list[Table]:
@@ -48,7 +38,7 @@ def sts_tables(stored: StoredAnalysis) -> list[Table]:
     return [table for table in made if table is not None and table.rows]
 
 
-def sts_figures(stored: StoredAnalysis, study: Study | None) -> list[StsFigure]:
+def sts_figures(stored: StoredAnalysis, study: Study | None) -> list[ReportFigure]:
     """Return the figures of an analysis; the overlays need the densities of states of the study."""
     analysis = stored.analysis
     result = analysis.result
@@ -56,18 +46,18 @@ def sts_figures(stored: StoredAnalysis, study: Study | None) -> list[StsFigure]:
     made = "Synthetic sweeps. " if synthetic else ""
     low, high = result.traps.window_v
     figures = [
-        StsFigure(
+        ReportFigure(
             "sts-spectra",
             f"{made}Averaged dI/dV of each group over its largest value, with the 95 % interval by resampling "
             "platelets where there is one; triangles mark the edges.",
             lambda: spectra_figure(analysis),
         ),
-        StsFigure(
+        ReportFigure(
             "sts-histograms",
             f"{made}Edges of individual sweeps, and the Gaussians fitted to them.",
             lambda: histogram_figure(analysis),
         ),
-        StsFigure(
+        ReportFigure(
             "sts-traps",
             f"{made}dI/dV in the gap over the {result.traps.normalised_by}; the window of the integral, {low:g} to "
             f"{high:g} V, is shaded.",
@@ -77,7 +67,7 @@ def sts_figures(stored: StoredAnalysis, study: Study | None) -> list[StsFigure]:
     for group in dict.fromkeys(one.group for one in result.traps.maps):
         maps = [one for one in result.traps.maps if one.group == group]
         figures.append(
-            StsFigure(
+            ReportFigure(
                 f"sts-trap-map-{_plain(group)}",
                 f"{made}How the change of the states in the gap, {group} against {maps[0].reference}, depends on both "
                 "ends of the window and on what dI/dV is divided by.",
@@ -87,7 +77,7 @@ def sts_figures(stored: StoredAnalysis, study: Study | None) -> list[StsFigure]:
         )
     if result.stability:
         figures.append(
-            StsFigure(
+            ReportFigure(
                 "sts-stability",
                 f"{made}Gap, and states in the gap of the first sweep, against the number of the sweep.",
                 lambda: stability_figure(result.stability, synthetic),
@@ -108,7 +98,7 @@ def scales_of(study: StudyResult) -> list[ScaleRow]:
     return energy_scales(experiment, {row.cell: row.gap_ev for row in comparison.rows if row.gap_ev is not None})
 
 
-def alignment_part(rows: list[ScaleRow]) -> tuple[Table, StsFigure]:
+def alignment_part(rows: list[ScaleRow]) -> tuple[Table, ReportFigure]:
     """Return the table and the figure of all energy scales."""
     table = Table(
         "Edges on all scales, in eV from E_F of the substrate, as they are stated: separate scales, not one.",
@@ -120,7 +110,7 @@ def alignment_part(rows: list[ScaleRow]) -> tuple[Table, StsFigure]:
         ["no uncertainties: the comparison has those of gaps and shifts; an optical gap has no edges of its own"],
         frozenset({3}),
     )
-    return table, StsFigure(
+    return table, ReportFigure(
         "energy-scales",
         "Edges by STS, photoemission, optics and DFT, hung as the table says. The scales do not agree; the table says "
         "by how much.",
@@ -304,14 +294,14 @@ def _overlays(stored: StoredAnalysis) -> Table | None:
     )
 
 
-def _overlay_figures(stored: StoredAnalysis, study: Study | None, made: str) -> list[StsFigure]:
+def _overlay_figures(stored: StoredAnalysis, study: Study | None, made: str) -> list[ReportFigure]:
     figures = []
     for one in stored.overlays:
         fit, junction, spectrum = one.fit, one.junction, stored.analysis.spectra.get(one.group)
         if study is None or fit is None or junction is None or spectrum is None:
             continue
         figures.append(
-            StsFigure(
+            ReportFigure(
                 f"sts-overlay-{_plain(one.group)}",
                 f"{made}Density of states of {one.cell}, broadened by {junction.temperature_k:g} K, the bandwidth of "
                 "the derivative and the tunnelling transmission, over dI/dV of "

@@ -1,6 +1,7 @@
 """Where the charge of an excitation goes, as pictures: shares of groups, cuts through a density, and its shadows."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from corecrown.postprocess.plots.cells import cell_title
 from corecrown.postprocess.plots.style import GREY, PAGE_MM, new_figure, paper_style, species_colour
 from corecrown.postprocess.results import ChargePartition, Excitation
 
-__all__ = ["plot_density_change", "plot_frozen_orbitals", "plot_shares"]
+__all__ = ["ExcitedCell", "plot_density_change", "plot_density_changes", "plot_shares"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -36,6 +37,28 @@ CUT_DEPTH_ANGSTROM = 1.0
 
 SATURATED = 99.8
 """Percentile of |Δρ| that the colours of a picture reach."""
+
+
+@dataclass(frozen=True)
+class ExcitedCell:
+    """Densities of an excitation, to be drawn beside those of other cells.
+
+    Parameters
+    ----------
+    title
+        What the cell is called.
+    structure
+        Its atoms; the site property ``group`` colours FA as one.
+    orbitals
+        |ψ|² of the emptied and the filled orbital by name, 1/Å³; the names of filled ones start with ``cbm``.
+    difference
+        Density of the excited less that of the ground state, 1/Å³, if known.
+    """
+
+    title: str
+    structure: Structure
+    orbitals: Mapping[str, GridDensity]
+    difference: GridDensity | None
 
 
 def plot_shares(excitations: Mapping[str, Excitation]) -> Figure:
@@ -136,33 +159,35 @@ def plot_density_change(difference: GridDensity, structure: Structure, title: st
     return figure
 
 
-def plot_frozen_orbitals(orbitals: Mapping[str, GridDensity], structure: Structure, title: str = "") -> Figure:
-    """Draw |ψ|² of orbitals, a row each, summed along each axis.
+def plot_density_changes(cells: Sequence[ExcitedCell]) -> Figure:
+    """Draw the density differences of cells summed along each axis, a row a cell, all with the same colours.
 
     Parameters
     ----------
-    orbitals
-        By name, 1/Å³.
-    structure
-        The atoms.
-    title
-        Above the figure.
+    cells
+        Those without a difference are left out.
     """
-    if not orbitals:
-        raise InputError("orbitals: there is none to draw", "run the excitation step")
+    known = [(cell, cell.difference) for cell in cells if cell.difference is not None]
+    if not known:
+        raise InputError("excitations without a density difference", "run the excitation step")
+    sums = [
+        [difference.values.sum(axis=axis) * _step(difference, axis) for axis in range(3)] for _, difference in known
+    ]
+    limit = max(float(np.percentile(np.abs(picture), SATURATED)) for row in sums for picture in row) or 1.0
+    ratios = [max(cell.structure.lattice.b, cell.structure.lattice.c) for cell, _ in known]
     with paper_style():
-        figure = new_figure(PAGE_MM, 10 + 54 * len(orbitals))
-        axes = figure.subplots(len(orbitals), 3, squeeze=False)
-        for row, (name, density) in zip(axes, orbitals.items(), strict=True):
-            sums = [density.values.sum(axis=axis) * _step(density, axis) for axis in range(3)]
-            highest = max(float(picture.max()) for picture in sums)
-            for axis, (ax, picture) in enumerate(zip(row, sums, strict=True)):
-                image = _picture(ax, picture, structure, axis, cmap="Greys", vmin=0, vmax=highest)
-                _draw_atoms(ax, structure, axis, None)
-                ax.set_title(f"{name}, summed along {AXES[axis]}")
-            figure.colorbar(image, ax=row, shrink=0.9, pad=0.01).set_label("|ψ|² (1/Å²)")
-        if title:
-            figure.suptitle(title, fontsize=9)
+        figure = new_figure(PAGE_MM, 14 + 4.6 * sum(ratios))
+        axes = figure.subplots(len(known), 3, squeeze=False, gridspec_kw={"height_ratios": ratios})
+        for (cell, _), row, pictures in zip(known, axes, sums, strict=True):
+            for axis, (ax, picture) in enumerate(zip(row, pictures, strict=True)):
+                image = _picture(ax, picture, cell.structure, axis, cmap="RdBu_r", vmin=-limit, vmax=limit)
+                _draw_atoms(ax, cell.structure, axis, None)
+            row[0].set_ylabel(f"{cell.title}\n{row[0].get_ylabel()}")
+        for axis, ax in enumerate(axes[0]):
+            ax.set_title(f"summed along {AXES[axis]}")
+        figure.colorbar(image, ax=axes, shrink=min(1.0, 1.8 / len(known)), pad=0.01).set_label("Δρ (e/Å²)")
+        handles = {mark.get_label(): mark for cell, _ in known for mark in _atom_marks(cell.structure)}
+        figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=6)
     return figure
 
 
@@ -198,21 +223,13 @@ def _draw_atoms(ax: Axes, structure: Structure, axis: int, position: float | Non
     """Mark atoms, those of a cut if its position along the axis is given (Å)."""
     across, up = _plane(axis)
     lengths = np.array(structure.lattice.abc)
-    owners, _ = owners_of(structure)
     fractional = structure.frac_coords % 1.0
-    for place, owner in zip(fractional, owners, strict=True):
-        if position is not None:
-            apart = place[axis] - position / lengths[axis]
-            if abs(apart - round(apart)) * lengths[axis] > CUT_DEPTH_ANGSTROM:
-                continue
-        ax.plot(
-            [place[across] * lengths[across]],
-            [place[up] * lengths[up]],
-            "o",
-            markersize=3,
-            markerfacecolor=species_colour(owner),
-            markeredgecolor="white",
-            markeredgewidth=0.4,
-        )
+    colours = np.array([species_colour(owner) for owner in owners_of(structure)[0]])
+    if position is not None:
+        apart = fractional[:, axis] - position / lengths[axis]
+        near = np.abs(apart - np.round(apart)) * lengths[axis] <= CUT_DEPTH_ANGSTROM
+        fractional, colours = fractional[near], colours[near]
+    places = fractional * lengths
+    ax.scatter(places[:, across], places[:, up], s=9, c=colours, edgecolors="white", linewidths=0.4)
     ax.set_xlim(0, lengths[across])
     ax.set_ylim(0, lengths[up])

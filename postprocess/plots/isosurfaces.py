@@ -1,7 +1,8 @@
 """Densities as surfaces in the cell: what an excitation gains and loses, and the orbitals it takes and fills."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +22,12 @@ from corecrown.postprocess.isosurfaces import (
     level_enclosing,
     on_coarser_grid,
 )
+from corecrown.postprocess.plots.excitation import ExcitedCell
 from corecrown.postprocess.plots.solids import Solid, down, draw_solids, oblique, rod, sphere
 from corecrown.postprocess.plots.style import MM_PER_INCH, PAGE_MM, PNG_DPI, new_figure, paper_style
 from corecrown.postprocess.scene import build_scene
 
-__all__ = ["GAINED", "LOST", "plot_change_surfaces", "plot_orbital_surfaces"]
+__all__ = ["CELLS_ABREAST", "GAINED", "LOST", "plot_change_surfaces", "plot_excitation_surfaces"]
 
 FloatArray = npt.NDArray[np.float64]
 Coloured = tuple[Isosurface | None, str, str]
@@ -34,12 +36,18 @@ Coloured = tuple[Isosurface | None, str, str]
 GAINED, LOST = "#f0bd27", "#35b9c4"
 """Yellow and cyan, as VESTA has them."""
 
+EMPTIED, FILLED, CHANGE = ROWS = ("emptied", "filled", "Δρ")
+
 EDGE = "#303030"
 BOND_RADIUS = 0.09
 EDGE_RADIUS = 0.035
 AXES = "abc"
 ROOM_ANGSTROM = 1.8
 """Below each picture, for the directions of the axes."""
+
+
+CELLS_ABREAST = 6
+"""More cells beside each other are too small to read."""
 
 
 def plot_change_surfaces(
@@ -69,6 +77,76 @@ def plot_change_surfaces(
     if level is None:
         level = level_enclosing(np.abs(difference.values), part)
         heading = f"{title}; surfaces enclose {_percent(part)} of ∫|Δρ|".removeprefix("; ")
+    found = _change(difference, level)
+    scene = build_scene(structure)
+    solids = [*_atoms(scene, structure.lattice.matrix), *_coloured(found)]
+    matrix = structure.lattice.matrix
+    _, b, c = matrix
+    views = (("", oblique(matrix)), ("down b", down(-b, c)), ("down c", down(c, b)))
+    with paper_style():
+        figure = _figure([[_Picture.of(solids, turn, matrix, len(views), name) for name, turn in views]])
+        marks: list[Any] = [Patch(color=colour, label=label) for _, colour, label in found]
+        figure.legend(handles=marks, loc="outside lower left", ncols=1)
+        figure.legend(handles=_dots([scene]), loc="outside lower right", ncols=len(scene["elements"]))
+        if heading:
+            figure.suptitle(heading, fontsize=9)
+    return figure
+
+
+def plot_excitation_surfaces(cells: Sequence[ExcitedCell], *, part: float = ENCLOSED) -> Figure:
+    """Draw the orbital that is emptied, the one that is filled, and Δρ of cells beside each other, a column a cell.
+
+    Each surface encloses the same part of its orbital, or of ∫|Δρ|; its level stands below it.
+
+    Parameters
+    ----------
+    cells
+        At most :data:`CELLS_ABREAST`, from left to right; those without densities are left out.
+    part
+        Of each orbital, and of ∫|Δρ|, that the surfaces enclose.
+    """
+    drawn = [(cell, _densities(cell, part)) for cell in cells if cell.orbitals or cell.difference is not None]
+    if not drawn:
+        raise InputError("excitations without densities have no surfaces", "run the excitation step")
+    scenes = [build_scene(cell.structure) for cell, _ in drawn]
+    columns = []
+    for (cell, densities), scene in zip(drawn, scenes, strict=True):
+        matrix = cell.structure.lattice.matrix
+        atoms = _atoms(scene, matrix, small=len(drawn) > 3)
+        columns.append(
+            {
+                row: _Picture.of([*atoms, *_coloured(found)], oblique(matrix), matrix, len(drawn), below=level)
+                for row, (found, level) in densities.items()
+            }
+        )
+    rows = [row for row in ROWS if any(row in column for column in columns)]
+    with paper_style():
+        figure = _figure([[column.get(row) for column in columns] for row in rows])
+        for (cell, _), ax in zip(drawn, figure.axes[: len(drawn)], strict=True):
+            ax.set_title(cell.title)
+        for row, ax in zip(rows, figure.axes[:: len(drawn)], strict=True):
+            ax.text(-0.02, 0.5, row, transform=ax.transAxes, rotation=90, ha="right", va="center", fontsize=9)
+        marks: list[Any] = [Patch(color=GAINED, label="filled; gained"), Patch(color=LOST, label="emptied; lost")]
+        figure.legend(handles=[*marks, *_dots(scenes)], loc="outside lower center", ncols=8)
+    return figure
+
+
+def _densities(cell: ExcitedCell, part: float) -> dict[str, tuple[list[Coloured], str]]:
+    """Return the surfaces of a cell and what is said of their level, by row."""
+    found: dict[str, tuple[list[Coloured], str]] = {}
+    for name, density in cell.orbitals.items():
+        level = level_enclosing(density.values, part)
+        row, colour = (FILLED, GAINED) if name.startswith("cbm") else (EMPTIED, LOST)
+        said = f"{name}, {_number(level)} e/Å³"
+        found[row] = ([(isosurface(on_coarser_grid(density), level), colour, said)], said)
+    if cell.difference is not None:
+        level = level_enclosing(np.abs(cell.difference.values), part)
+        found[CHANGE] = (_change(cell.difference, level), f"±{_number(level)} e/Å³")
+    return found
+
+
+def _change(difference: GridDensity, level: float) -> list[Coloured]:
+    """Return what is gained and what is lost, at one level."""
     coarse = on_coarser_grid(difference)
     found: list[Coloured] = []
     for name, sign, colour in (("gained", 1, GAINED), ("lost", -1, LOST)):
@@ -78,35 +156,7 @@ def plot_change_surfaces(
             found.append((isosurface(coarse, sign * level), colour, f"{label}, {_percent(inside)} of what is {name}"))
         else:
             found.append((None, colour, f"{label}: nowhere"))
-    return _figure([("", found)], structure, heading)
-
-
-def plot_orbital_surfaces(
-    orbitals: Mapping[str, GridDensity], structure: Structure, title: str = "", *, part: float = ENCLOSED
-) -> Figure:
-    """Draw |ψ|² of the orbital that is emptied and of the one that is filled, a row each, as surfaces.
-
-    Parameters
-    ----------
-    orbitals
-        By name, 1/Å³; those whose name starts with ``cbm`` are the ones that are filled.
-    structure
-        The atoms.
-    title
-        Above the figure.
-    part
-        Of each orbital that its surface encloses.
-    """
-    if not orbitals:
-        raise InputError("orbitals: there is none to draw", "run the excitation step")
-    rows: list[tuple[str, Sequence[Coloured]]] = []
-    for name, density in orbitals.items():
-        level = level_enclosing(density.values, part)
-        filled = name.startswith("cbm")
-        label = f"{name} ({'filled' if filled else 'emptied'}): |ψ|² = {_number(level)} e/Å³, encloses {_percent(part)}"
-        surface = isosurface(on_coarser_grid(density), level)
-        rows.append((f"{name} ({'filled' if filled else 'emptied'})", [(surface, GAINED if filled else LOST, label)]))
-    return _figure(rows, structure, title)
+    return found
 
 
 def _percent(part: float) -> str:
@@ -117,52 +167,87 @@ def _number(level: float) -> str:
     return f"{level:.2g}" if level >= 1e-3 else f"{level:.1e}"
 
 
-def _figure(rows: Sequence[tuple[str, Sequence[Coloured]]], structure: Structure, title: str) -> Figure:
-    """Draw rows of three views: a cell from between its axes, down b, and down c."""
-    matrix = structure.lattice.matrix
-    _, b, c = matrix
-    views = (("", oblique(matrix)), ("down b", down(-b, c)), ("down c", down(c, b)))
-    scene = build_scene(structure)
-    atoms, kinds = _atoms(scene, matrix)
-    with paper_style():
-        pictures = [[_picture([*atoms, *_coloured(surfaces)], turn) for _, turn in views] for _, surfaces in rows]
-        widths = [max(span[1] - span[0] for _, span in column) for column in zip(*pictures, strict=True)]
-        heights = [max(span[3] - span[2] for _, span in row) + ROOM_ANGSTROM for row in pictures]
-        scale = (PAGE_MM - 6) / sum(widths)
-        figure = new_figure(PAGE_MM, sum(heights) * scale + 8 + 9 * len(rows))
-        grid = figure.subplots(
-            len(rows), len(views), squeeze=False, gridspec_kw={"width_ratios": widths, "height_ratios": heights}
-        )
-        for (heading, _), drawn, line in zip(rows, pictures, grid, strict=True):
-            for (name, turn), (pixels, span), ax in zip(views, drawn, line, strict=True):
-                ax.imshow(pixels, extent=tuple(span), interpolation="antialiased")
-                ax.set_ylim(span[2] - ROOM_ANGSTROM, span[3])
-                ax.set_axis_off()
-                ax.set_title(name)
-                _draw_axes(ax, matrix, turn, span)
-            line[0].set_title(heading)
-        handles: list[Any] = [Patch(color=colour, label=label) for _, surfaces in rows for _, colour, label in surfaces]
-        figure.legend(handles=handles, loc="outside lower left", ncols=1)
-        dots = [
-            Line2D([], [], marker="o", linestyle="", markersize=5, color=kind["colour"], label=kind["symbol"])
-            for kind in kinds
-        ]
-        figure.legend(handles=dots, loc="outside lower right", ncols=len(dots))
-        if title:
-            figure.suptitle(title, fontsize=9)
+@dataclass(frozen=True)
+class _Picture:
+    """Pixels, what they span (left, right, bottom, top, Å), and what stands around them."""
+
+    pixels: npt.NDArray[np.uint8]
+    span: FloatArray
+    turn: FloatArray
+    lattice: FloatArray
+    heading: str
+    below: str
+
+    @classmethod
+    def of(
+        cls,
+        solids: Sequence[Solid],
+        turn: FloatArray,
+        lattice: FloatArray,
+        beside: int,
+        heading: str = "",
+        below: str = "",
+    ) -> Self:
+        """Draw solids as large as one of so many pictures beside each other on a page."""
+        span = np.ptp(np.concatenate([solid.triangles for solid in solids]).reshape(-1, 3) @ turn[0])
+        pixels, spanned = draw_solids(solids, turn, PAGE_MM / beside / MM_PER_INCH * PNG_DPI / float(span))
+        return cls(pixels, spanned, turn, lattice, heading, below)
+
+    @property
+    def width(self) -> float:
+        return float(self.span[1] - self.span[0])
+
+    @property
+    def height(self) -> float:
+        return float(self.span[3] - self.span[2])
+
+
+def _figure(rows: Sequence[Sequence[_Picture | None]]) -> Figure:
+    """Draw pictures in rows and columns, all to one scale; a place may be empty."""
+    widths = [max(picture.width for picture in column if picture) for column in zip(*rows, strict=True)]
+    heights = [max(picture.height for picture in row if picture) + ROOM_ANGSTROM for row in rows]
+    scale = (PAGE_MM - 6) / sum(widths)
+    figure = new_figure(PAGE_MM, sum(heights) * scale + 17 + 5 * len(rows))
+    grid = figure.subplots(
+        len(rows), len(widths), squeeze=False, gridspec_kw={"width_ratios": widths, "height_ratios": heights}
+    )
+    for row, height, line in zip(rows, heights, grid, strict=True):
+        for picture, width, ax in zip(row, widths, line, strict=True):
+            ax.set_axis_off()
+            if picture is None:
+                continue
+            ax.imshow(picture.pixels, extent=tuple(picture.span), interpolation="antialiased")
+            left, right, bottom, _ = picture.span
+            ax.set_xlim((left + right - width) / 2, (left + right + width) / 2)
+            ax.set_ylim(bottom - ROOM_ANGSTROM, bottom - ROOM_ANGSTROM + height)
+            ax.set_title(picture.heading)
+            _draw_axes(ax, picture)
+            if picture.below:
+                ax.text(1, 0, picture.below, transform=ax.transAxes, ha="right", va="bottom", fontsize=7)
     return figure
+
+
+def _dots(scenes: Sequence[Mapping[str, Any]]) -> list[Line2D]:
+    colours = {kind["symbol"]: kind["colour"] for scene in scenes for kind in scene["elements"]}
+    return [
+        Line2D([], [], marker="o", linestyle="", markersize=5, color=colour, label=symbol)
+        for symbol, colour in colours.items()
+    ]
 
 
 def _coloured(surfaces: Sequence[Coloured]) -> list[Solid]:
     return [Solid(surface.triangles, colour) for surface, colour, _ in surfaces if surface is not None]
 
 
-def _atoms(scene: Mapping[str, Any], matrix: FloatArray) -> tuple[list[Solid], Sequence[Mapping[str, Any]]]:
+def _atoms(scene: Mapping[str, Any], matrix: FloatArray, *, small: bool = False) -> list[Solid]:
     """Return atoms, bonds and edges of the cell as solids, in the coordinates of the cell."""
     centre = matrix.sum(axis=0) / 2
     places = np.array([atom[:3] for atom in scene["atoms"]]) + centre
     kinds = [scene["elements"][int(atom[3])] for atom in scene["atoms"]]
-    solids = [sphere(place, 0.75 * kind["radius"], kind["colour"]) for place, kind in zip(places, kinds, strict=True)]
+    solids = [
+        sphere(place, 0.75 * kind["radius"], kind["colour"], small=small)
+        for place, kind in zip(places, kinds, strict=True)
+    ]
     for first, second in scene["bonds"]:
         middle = (places[first] + places[second]) / 2
         solids += [rod(places[end], middle, BOND_RADIUS, kinds[end]["colour"]) for end in (first, second)]
@@ -171,19 +256,14 @@ def _atoms(scene: Mapping[str, Any], matrix: FloatArray) -> tuple[list[Solid], S
         for corner in corners[corners[:, axis] == 0]:
             start = corner @ matrix
             solids.append(rod(start, start + matrix[axis], EDGE_RADIUS, EDGE))
-    return solids, scene["elements"]
+    return solids
 
 
-def _picture(solids: Sequence[Solid], turn: FloatArray) -> tuple[npt.NDArray[np.uint8], FloatArray]:
-    span = np.ptp(np.concatenate([solid.triangles for solid in solids]).reshape(-1, 3) @ turn[0])
-    return draw_solids(solids, turn, PAGE_MM / 3 / MM_PER_INCH * PNG_DPI / float(span))
-
-
-def _draw_axes(ax: Axes, matrix: FloatArray, turn: FloatArray, span: FloatArray) -> None:
+def _draw_axes(ax: Axes, picture: _Picture) -> None:
     """Draw the directions of the axes in the lower left corner."""
-    origin = np.array([span[0] + 0.8, span[2] - ROOM_ANGSTROM + 0.4])
-    for name, axis in zip(AXES, matrix, strict=True):
-        tip = 1.6 * (turn @ (axis / np.linalg.norm(axis)))[:2]
+    origin = np.array([picture.span[0] + 0.8, picture.span[2] - ROOM_ANGSTROM + 0.4])
+    for name, axis in zip(AXES, picture.lattice, strict=True):
+        tip = 1.6 * (picture.turn @ (axis / np.linalg.norm(axis)))[:2]
         if np.linalg.norm(tip) < 0.25:
             continue
         ax.annotate(

@@ -50,14 +50,14 @@ class Solid:
     colour: str
 
 
-def sphere(centre: npt.ArrayLike, radius: float, colour: str) -> Solid:
-    """Return a sphere of 320 triangles."""
-    return Solid(np.asarray(centre, dtype=float) + radius * _unit_sphere(), colour)
+def sphere(centre: npt.ArrayLike, radius: float, colour: str, *, small: bool = False) -> Solid:
+    """Return a sphere of 320 triangles, or of 80 where it will be small."""
+    return Solid(np.asarray(centre, dtype=float) + radius * _unit_sphere(1 if small else 2), colour)
 
 
 @cache
-def _unit_sphere() -> FloatArray:
-    """Return an icosahedron whose faces are cut into four, twice, and pushed out to the sphere, (320, 3, 3)."""
+def _unit_sphere(times: int) -> FloatArray:
+    """Return an icosahedron whose faces are cut into four so many times and pushed out to the sphere, (n, 3, 3)."""
     golden = (1 + np.sqrt(5)) / 2
     corners = [(0, s, t * golden) for s in (-1, 1) for t in (-1, 1)]
     points = np.array([np.roll(corner, shift) for shift in range(3) for corner in corners], dtype=float)
@@ -71,7 +71,7 @@ def _unit_sphere() -> FloatArray:
         if near[i, j] and near[j, k] and near[i, k]
     ]
     triangles = points[np.array(faces)]
-    for _ in range(2):
+    for _ in range(times):
         a, b, c = triangles.transpose(1, 0, 2)
         ab, bc, ca = (a + b) / 2, (b + c) / 2, (c + a) / 2
         triangles = np.concatenate(

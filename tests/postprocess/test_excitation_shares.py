@@ -8,12 +8,11 @@ from corecrown.errors import InputError
 from corecrown.postprocess.excitation_cubes import GridDensity, write_density
 from corecrown.postprocess.excitation_shares import fa_share, fa_statement
 from corecrown.postprocess.paper import compare_with_paper
-from corecrown.postprocess.plots.excitation import plot_density_change, plot_frozen_orbitals, plot_shares
+from corecrown.postprocess.plots.excitation import plot_density_change, plot_density_changes, plot_shares
 from corecrown.postprocess.reference import read_reference
 from corecrown.postprocess.report_excitation import (
-    CAPTIONS,
-    density_figures,
     excitation_statements,
+    excited_cell,
     partition_table,
     relaxed_table,
     shares_figure,
@@ -166,12 +165,15 @@ def test_figures_are_drawn_from_files(tmp_path):
     for name in ("difference_neutral", "orbital_vbm", "orbital_cbm"):
         write_density(tmp_path / f"{name}.cube.gz", density(1), name)
         files[f"excitation_{name}"] = f"{name}.cube.gz"
-    figures = density_figures(result(files=files), tmp_path)
-    assert set(figures) == {"density-change", "density-surfaces", "orbitals", "orbital-surfaces"}
-    assert set(figures) == set(CAPTIONS)
-    assert [ax.get_title() for ax in figures["density-change"].axes[3:6]] == [f"summed along {axis}" for axis in "abc"]
+    cell = excited_cell(result(files=files), tmp_path)
+    assert set(cell.orbitals) == {"vbm", "cbm"}
+    assert cell.difference.values == pytest.approx(density(1).values, abs=1e-5)
+    figure = plot_density_changes([cell, cell])
+    assert [ax.get_title() for ax in figure.axes[:3]] == [f"summed along {axis}" for axis in "abc"]
+    colours = [ax.images[0].get_clim() for ax in figure.axes[:6]]
+    assert len(set(colours)) == 1
     assert len(shares_figure([result()]).axes) == 4
-    assert density_figures(result(excitation=[]), tmp_path) == {}
+    assert excited_cell(result(excitation=[]), tmp_path) is None
 
 
 def test_a_projection_holds_the_charge():
@@ -186,5 +188,3 @@ def test_a_projection_holds_the_charge():
 def test_figures_without_anything_to_draw_are_refused():
     with pytest.raises(InputError):
         plot_shares({"fa000": excitation()})
-    with pytest.raises(InputError):
-        plot_frozen_orbitals({}, structure())

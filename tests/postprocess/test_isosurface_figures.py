@@ -6,7 +6,8 @@ from pymatgen.core import Lattice, Structure
 
 from corecrown.errors import InputError
 from corecrown.postprocess.excitation_cubes import GridDensity
-from corecrown.postprocess.plots.isosurfaces import plot_change_surfaces, plot_orbital_surfaces
+from corecrown.postprocess.plots.excitation import ExcitedCell
+from corecrown.postprocess.plots.isosurfaces import plot_change_surfaces, plot_excitation_surfaces
 from corecrown.postprocess.plots.solids import Solid, down, draw_solids, oblique, rod, sphere
 
 
@@ -56,14 +57,21 @@ def test_a_loss_that_does_not_reach_the_level_is_told():
     assert said(plot_change_surfaces(density, density.structure))[1].endswith("nowhere")
 
 
-def test_orbitals_have_a_row_each():
-    density = GridDensity(octahedron(), moved().values ** 2)
-    figure = plot_orbital_surfaces({"vbm": density, "cbm": density}, density.structure)
-    assert figure.axes[0].get_title() == "vbm (emptied)"
-    assert figure.axes[3].get_title() == "cbm (filled)"
-    assert all("encloses 50 %" in label for label in said(figure)[:2])
-    with pytest.raises(InputError, match="none to draw"):
-        plot_orbital_surfaces({}, density.structure)
+def test_cells_have_a_column_each():
+    change = moved()
+    orbital = GridDensity(octahedron(), change.values**2)
+    whole = ExcitedCell("whole", change.structure, {"vbm": orbital, "cbm": orbital}, change)
+    bare = ExcitedCell("bare", change.structure, {}, change)
+    empty = ExcitedCell("empty", change.structure, {}, None)
+    figure = plot_excitation_surfaces([whole, bare, empty])
+    assert [ax.get_title() for ax in figure.axes] == ["whole", "bare", "", "", "", ""]
+    below = [[text.get_text() for text in ax.texts if "e/Å³" in text.get_text()] for ax in figure.axes]
+    assert [len(texts) for texts in below] == [1, 0, 1, 0, 1, 1]
+    assert below[0][0].startswith("vbm, ")
+    assert below[4] == below[5]
+    assert below[4][0].startswith("±0.00")
+    with pytest.raises(InputError, match="without densities"):
+        plot_excitation_surfaces([empty])
 
 
 def test_solids_face_outwards():
