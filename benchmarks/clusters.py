@@ -79,10 +79,11 @@ def many(place: Path, number: int) -> None:
     from corecrown.settings import ClusterSettings
     from corecrown.workflows import cluster
     from corecrown.workflows.cluster_queue import Scheduler
+    from corecrown.workflows.collection import collect_study
     from corecrown.workflows.local import claim_folder, read_status, stored_study
     from corecrown.workflows.manifest import write_manifest
     from corecrown.workflows.spec import load_study
-    from corecrown.workflows.study import SubstitutionStudyMaker, build_cells, collect_study
+    from corecrown.workflows.study import SubstitutionStudyMaker, build_cells
 
     path, folder = write_inputs(place / "in", number), place / "out"
     began = now()

@@ -19,6 +19,7 @@ from corecrown.files import write_whole
 from corecrown.postprocess.results import Step, StudyResult
 from corecrown.resources import read_yaml
 from corecrown.structures.cells import Cell
+from corecrown.workflows.collection import collect_study
 from corecrown.workflows.engines import read_progress, require_ready
 from corecrown.workflows.geometries import needed_cells
 from corecrown.workflows.manifest import read_manifest, write_manifest
@@ -31,7 +32,6 @@ from corecrown.workflows.study import (
     SubstitutionStudyMaker,
     build_cells,
     cell_folder,
-    collect_study,
     steps_of,
     with_parents,
 )
@@ -169,7 +169,7 @@ def run_study(
             on_start(chosen, maker.electronic.steps)
         began, from_here = time.time(), time.monotonic()
         run_flow(maker.make(chosen, StudyInfo.of(spec), folder, finished), folder)
-        result = collect_study(spec, every, folder)
+        result = collect_study(spec, every, folder, [cell.label for cell in chosen])
         _log_run(folder, began, time.monotonic() - from_here)
     return result
 

@@ -12,7 +12,6 @@ from scipy import constants
 from corecrown.errors import InputError
 from corecrown.postprocess.results import Step
 from corecrown.structures.cells import Cell
-from corecrown.workflows.beside import with_beside
 from corecrown.workflows.cost import (
     PROJECTORS_PER_ELECTRON,
     TYPICAL_IONIC_STEPS,
@@ -26,10 +25,9 @@ from corecrown.workflows.cost import (
 from corecrown.workflows.espresso.inputs import PwInput
 from corecrown.workflows.espresso.run import plan_parallel, write_inputs
 from corecrown.workflows.geometries import known_starts
-from corecrown.workflows.record import StepFolder, StepOutput
 from corecrown.workflows.spec import Engine, StudySpec
-from corecrown.workflows.steps import STEP_NEEDS
 from corecrown.workflows.study import SubstitutionStudyMaker, build_cells, cell_folder, steps_of
+from corecrown.workflows.walk import walk_steps
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -126,39 +124,18 @@ def _plan_cell(
 ) -> dict[str, PlannedStep]:
     """Plan the steps of a cell; where it is not known what it starts from, as if from what was built."""
     planned: dict[str, PlannedStep] = {}
-    structure, known = start or cell.structure, start is not None
-    done: dict[Step, StepOutput] = {}
-    for step in steps:
-        maker = getattr(makers, step.value)
-        try:
-            pw = maker.inputs(structure)
-        except InputError as error:
-            raise InputError(f"{cell.label}, {step.value}: {error.message}", error.hint) from error
-        place = Path("cells") / cell.label / step.value
-        needed = STEP_NEEDS[step]
-        source = done.get(needed) if needed is not None else None
-        reused = False
-        if folder is not None and known and (needed is None or source is not None):
-            record = StepFolder(cell_folder(folder, cell.label) / step.value)
-            stored = record.stored(with_beside(maker, done).key(pw, source))
-            reused = stored is not None
-            if stored is not None:
-                done[step] = StepOutput(dir_name=str(record.path), structure=stored.structure, result=stored)
-                if step is Step.RELAX:
-                    from pymatgen.core import Structure
-
-                    structure = Structure.from_dict(stored.structure)
-        known = known and (step is not Step.RELAX or reused)
+    for walked in walk_steps(cell, start, makers, steps, None if folder is None else cell_folder(folder, cell.label)):
+        step, place = walked.step, Path("cells") / cell.label / walked.step.value
         if inputs is not None:
-            _write_folder(inputs / place, maker, pw, structure, step)
+            _write_folder(inputs / place, walked.maker, walked.inputs, walked.structure, step)
         after_relaxation = step is Step.SCF and Step.RELAX in steps and _share_density(makers)
         planned[step.value] = plan_step(
-            pw,
+            walked.inputs,
             step,
-            reused,
+            walked.stored is not None,
             str(place),
             from_density=after_relaxation,
-            cost_factor=getattr(maker, "cost_factor", 1.0),
+            cost_factor=getattr(walked.maker, "cost_factor", 1.0),
         )
     return planned
 

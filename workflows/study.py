@@ -12,7 +12,6 @@ from pymatgen.core import Structure
 
 from corecrown import __version__
 from corecrown.errors import CorecrownError, InputError, RunError, known_names
-from corecrown.postprocess.cells import assemble_cell
 from corecrown.postprocess.comparison import compare_study
 from corecrown.postprocess.ensembles import summarise_ensembles
 from corecrown.postprocess.experiment import load_experiment
@@ -22,24 +21,21 @@ from corecrown.postprocess.study import write_study
 from corecrown.structures.cells import Cell, CellSpec, committed_relaxed, derive_cell, expand_cells
 from corecrown.workflows.electronic import CellInfo, ElectronicStructureMaker
 from corecrown.workflows.protocols import Theory
-from corecrown.workflows.record import StepFolder
 from corecrown.workflows.spec import Engine, Prerelax, StudySpec
 from corecrown.workflows.start import (
     PRERELAXED,
     prerelax_cell,
     remember_failure,
-    start_failure,
     start_note,
-    stored_start,
 )
-from corecrown.workflows.steps import STEP_NEEDS, with_needed
+from corecrown.workflows.steps import with_needed
 
 __all__ = [
     "StudyInfo",
     "SubstitutionStudyMaker",
     "build_cells",
     "cell_folder",
-    "collect_study",
+    "finish_study",
     "parents_first",
     "steps_of",
     "with_parents",
@@ -318,48 +314,3 @@ def _comparison(result: StudyResult, info: StudyInfo) -> Comparison | None:
         return compare_study(result, experiment, gap_uncertainty_ev=info.gap_uncertainty_ev)
     except CorecrownError as error:
         return Comparison(notes=[f"not compared: {error}"])
-
-
-def collect_study(spec: StudySpec, cells: Sequence[Cell], folder: Path) -> StudyResult:
-    """Put a study together from what its folders hold, wherever that was computed.
-
-    Raises
-    ------
-    RunError
-        If nothing has run yet.
-    """
-    electronic = SubstitutionStudyMaker.from_spec(spec).electronic
-    steps = electronic.steps
-    if spec.engine is Engine.VASP:
-        from corecrown.workflows.vasp.collect import adopt_runs
-
-        for cell in cells:
-            makers = [getattr(electronic, step.value) for step in steps_of(cell, steps)]
-            adopt_runs(makers, STEP_NEEDS, cell.structure, cell.label, cell_folder(folder, cell.label))
-    collected = [_collected(cell, steps_of(cell, steps), cell_folder(folder, cell.label)) for cell in cells]
-    ran = any((cell_folder(folder, cell.label) / step.value).is_dir() for cell in cells for step in steps)
-    if not ran:
-        raise RunError(f"{folder}: nothing has run yet", "corecrown study run computes the cells")
-    return finish_study(collected, StudyInfo.of(spec), folder)
-
-
-def _collected(cell: Cell, steps: Sequence[Step], folder: Path) -> CellResult:
-    records = {step: StepFolder(folder / step.value) for step in steps}
-    done = {step: record.finished() for step, record in records.items()}
-    unbegun = start_failure(folder)
-    failed: Mapping[str, Any] = {
-        step.value: records[step].failure() or unbegun or f"{records[step].state().value}"
-        for step, result in done.items()
-        if result is None
-    }
-    return assemble_cell(
-        label=cell.label,
-        fa_fraction=cell.fa_fraction,
-        alignment=cell.alignment,
-        structure=stored_start(cell.structure, folder) or cell.structure,
-        steps={step: result for step, result in done.items() if result is not None},
-        failed=failed,
-        notes=cell.notes,
-        ensemble=cell.group,
-        made_from=cell.depends_on,
-    )

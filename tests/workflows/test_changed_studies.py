@@ -37,3 +37,20 @@ def test_only_what_a_change_concerns_runs(tmp_path):
     assert run(scf="kpoint_mesh: [3, 3, 3]", **finer_path) == {"si": [2, 3, 2]}, "bands and pdos start from the scf"
     assert run() == {"si": [2, 3, 2]}, "what was computed before the changes is found again"
     assert run(("si", "si2")) == {"si": [2, 3, 2], "si2": [1, 1, 1]}, "a cell that is added runs alone"
+
+
+def test_results_of_other_settings_are_told(tmp_path):
+    folder = tmp_path / "out"
+    path = write_study(tmp_path / "in", ("si", "si2"), "[scf, bands]", "")
+    said = [cell.notes for cell in run_study(path, folder).cells]
+    assert not any("other settings" in note for notes in said for note in notes)
+    for change, steps in (
+        (("path_spacing: 0.5", "path_spacing: 0.2"), "bands"),
+        (("[2, 2, 2]", "[1, 1, 1]"), "scf, bands"),
+    ):
+        assert change[0] in path.read_text()
+        path.write_text(path.read_text().replace(*change))
+        first, second = run_study(path, folder, ["si2"]).cells
+        told = [note for note in first.notes if "other settings" in note]
+        assert [note.partition(":")[0] for note in told] == [steps]
+        assert not any("other settings" in note for note in second.notes)

@@ -9,9 +9,10 @@ from maggma.stores import MemoryStore
 from corecrown.postprocess.cells import assemble_cell
 from corecrown.postprocess.results import Step
 from corecrown.workflows import start
+from corecrown.workflows.collection import collect_study
 from corecrown.workflows.record import StepFolder
 from corecrown.workflows.spec import load_study
-from corecrown.workflows.study import build_cells, cell_folder, collect_study, derive_structure
+from corecrown.workflows.study import build_cells, cell_folder, derive_structure
 
 STUDY = """
 name: start

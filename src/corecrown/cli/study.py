@@ -156,8 +156,9 @@ def rerun(
 def collect(folder: FolderArgument, as_json: AsJson = False, verbose: Verbose = False) -> None:
     """Read back what ran elsewhere into study.json."""
     from corecrown.cli import submit
+    from corecrown.workflows.collection import collect_study
     from corecrown.workflows.local import stored_study
-    from corecrown.workflows.study import build_cells, collect_study
+    from corecrown.workflows.study import build_cells
 
     spec = stored_study(folder)
     submit.fetch_from_workers(folder, as_json)

@@ -6,9 +6,10 @@ from statistics import fmean
 import pytest
 
 from corecrown.postprocess.study import read_study
+from corecrown.workflows.collection import collect_study
 from corecrown.workflows.local import run_study
 from corecrown.workflows.spec import load_study
-from corecrown.workflows.study import build_cells, collect_study
+from corecrown.workflows.study import build_cells
 
 
 @pytest.fixture

@@ -13,13 +13,14 @@ from pymatgen.io.vasp.inputs import Incar, Kpoints
 from corecrown.errors import RunError
 from corecrown.postprocess.results import MassTensor, Step
 from corecrown.workflows.beside import with_beside
+from corecrown.workflows.collection import collect_study
 from corecrown.workflows.electronic import ElectronicStructureMaker
 from corecrown.workflows.local import run_study
 from corecrown.workflows.mass_record import read_rounds
 from corecrown.workflows.plan import plan_study
 from corecrown.workflows.protocols import Theory, load_protocol
 from corecrown.workflows.spec import load_study
-from corecrown.workflows.study import build_cells, collect_study
+from corecrown.workflows.study import build_cells
 from corecrown.workflows.vasp.jobs import BandsMaker, PdosMaker
 from corecrown.workflows.vasp.masses import NEXT_KPOINTS, MassesMaker
 

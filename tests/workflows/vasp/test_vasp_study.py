@@ -12,12 +12,13 @@ from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar
 from corecrown.postprocess.results import Step, StepResult
 from corecrown.postprocess.study import read_study
 from corecrown.resources import read_yaml
+from corecrown.workflows.collection import collect_study
 from corecrown.workflows.electronic import ElectronicStructureMaker
 from corecrown.workflows.local import read_status, run_study
 from corecrown.workflows.plan import plan_study
 from corecrown.workflows.record import StepFolder
 from corecrown.workflows.spec import load_study
-from corecrown.workflows.study import build_cells, collect_study
+from corecrown.workflows.study import build_cells
 
 STEPS = ["relax", "scf", "bands", "pdos", "hybrid", "spin_orbit"]
 
