@@ -24,7 +24,8 @@ def write_rounds(attempt: Path, density: str, rounds: Sequence[Round]) -> None:
 def read_earlier_rounds(record: StepFolder, attempt: Path, density: str) -> list[Round]:
     """Return the runs that earlier attempts left on the same density with the same input."""
     others = [earlier for earlier in record.attempts() if earlier != attempt]
-    return [done for earlier in others for done in read_rounds(earlier, density)]
+    found = [done for earlier in others for done in read_rounds(earlier, density)]
+    return list({done.model_dump_json(): done for done in found}.values())  # each attempt repeats those before it
 
 
 def read_rounds(folder: Path, density: str | None = None) -> list[Round]:

@@ -4,6 +4,7 @@ It begins with the bands that are there, asks for energies at k-points, and ends
 suffice. K-points that symmetry makes equal are computed once, and none twice.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -267,9 +268,13 @@ class MassSearch:
 
     def _compute(self, kpoints: FloatArray, stencils: Mapping[Carrier, Stencil] | None = None) -> None:
         missing = self.store.missing(kpoints)
+        began = time.monotonic()
         energies = self.compute(missing) if len(missing) else np.empty((0, 0))
+        wall_s = round(time.monotonic() - began, 2)
         self.store.add(missing, energies)
-        done = Round(stencils=dict(stencils or {}), kpoints=missing.tolist(), energies_ev=energies.tolist())
+        done = Round(
+            stencils=dict(stencils or {}), kpoints=missing.tolist(), energies_ev=energies.tolist(), wall_s=wall_s
+        )
         self.rounds.append(done)
         if self.on_round is not None:
             self.on_round(done)

@@ -109,7 +109,8 @@ class MassesStep(StepMaker):
     ) -> dict[str, Any]:
         """Search for both masses and keep every run in the folder; k-points of earlier attempts are not repeated.
 
-        Returns the fields of a result that it fills: ``masses``, and ``edges`` on the k-points it computed.
+        Returns the fields of a result that it fills: ``masses``, ``edges`` on the k-points it computed, and how long the
+        runs took that it rests on, here (``wall_s``) and before (``before_s``).
 
         Parameters
         ----------
@@ -146,7 +147,12 @@ class MassesStep(StepMaker):
         write_rounds(launch.folder, same, earlier)
         masses = self.with_paths(search.run(), launch.source, launch.inputs.n_electrons)
         masses = masses.model_copy(update={"notes": [*masses.notes, *self.remarks()]})
-        return {"masses": masses, "edges": search.edges()}
+        return {
+            "masses": masses,
+            "edges": search.edges(),
+            "wall_s": sum(done.wall_s for done in search.rounds),
+            "before_s": sum(done.wall_s for done in earlier),
+        }
 
 
 @dataclass

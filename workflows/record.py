@@ -136,6 +136,10 @@ class StepFolder:
         found = sorted(path for path in self.path.glob("attempt-*") if path.is_dir())
         return [path for path in found if key is None or read_json(path / ATTEMPT).get("key") == key]
 
+    def spent_before(self, attempt: Path, key: str) -> float:
+        """Return how long earlier attempts with this key lived, s: from their beginning to the last file they wrote."""
+        return sum(_lived_s(earlier) for earlier in self.attempts(key) if earlier.name < attempt.name)
+
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Hold the right to write here where this is a study's folder and the cell's lock is not held already.
@@ -230,6 +234,15 @@ class StepFolder:
         holders = [holder for holder in (read_json(self.path / LOCK), read_json(self.path.parent / LOCK)) if holder]
         theirs = [all(holder.get(name) == owner.get(name) for name in ("host", "pid")) for holder in holders]
         return not theirs or any(theirs)
+
+
+def _lived_s(attempt: Path) -> float:
+    written = [path.stat().st_mtime for path in attempt.iterdir() if path.is_file() and path.name not in reuse.OWN]
+    try:
+        began = datetime.fromisoformat(str(read_json(attempt / ATTEMPT).get("started"))).timestamp()
+    except ValueError:
+        return 0.0
+    return max([0.0, *(moment - began for moment in written)])
 
 
 def _input_checksums(attempt: Path) -> dict[str, str]:

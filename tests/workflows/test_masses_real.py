@@ -122,6 +122,8 @@ class TestSilicon:
         StepFolder(folder / "masses").forget()
         again = run_flow(silicon(), SILICON_SETTINGS, folder)
         assert again.masses.electron == cell.masses.electron
+        assert again.timings["masses"].wall_s == pytest.approx(cell.timings["masses"].wall_s, abs=1)
+        assert again.timings["masses"].wall_s > 0
         last = max((folder / "masses").glob("attempt-*"))
         assert not (last / "pw.out").exists()
 

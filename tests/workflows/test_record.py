@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime
 
 import pytest
 from stored_results import result
@@ -61,6 +62,20 @@ def test_every_attempt_gets_a_fresh_folder(tmp_path):
     assert [record.begin("k").name for _ in range(3)] == ["attempt-001", "attempt-002", "attempt-003"]
     assert len(record.attempts("k")) == 3
     assert record.attempts("other") == []
+
+
+def test_time_of_earlier_attempts_counts(tmp_path):
+    """From the beginning of each to the last file it wrote; other keys are other calculations."""
+    record = StepFolder(tmp_path)
+    for key, lived in (("k", 40), ("other", 1000), ("k", 2.5)):
+        attempt = record.begin(key)
+        began = datetime.fromisoformat(json.loads((attempt / "attempt.json").read_text())["started"]).timestamp()
+        (attempt / "pw.out").write_text("")
+        os.utime(attempt / "pw.out", (began + lived, began + lived))
+    last = record.begin("k")
+    assert record.spent_before(last, "k") == pytest.approx(42.5)
+    assert record.spent_before(attempt, "k") == pytest.approx(40)
+    assert record.spent_before(last, "none") == 0
 
 
 def test_a_failure_is_told_and_a_dead_attempt_waits(tmp_path):

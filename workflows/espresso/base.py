@@ -101,9 +101,25 @@ class EspressoMaker(StepMaker):
         run: PwRun,
         launch: Launch[PwInput],
         wall_s: float,
+        before_s: float | None = None,
         **fields: Any,
     ) -> StepResult:
-        """Return a result with what every step knows filled in."""
+        """Return a result with what every step knows filled in.
+
+        Parameters
+        ----------
+        run
+            What the program computed.
+        launch
+            Where and from what.
+        wall_s
+            How long the programs ran here.
+        before_s
+            How long they ran in earlier attempts; by default as long as those with the same key lived.
+        fields
+            What else is known.
+        """
+        wall_s += launch.record.spent_before(launch.folder, launch.key) if before_s is None else before_s
         ranks = plan_parallel(launch.inputs.n_kpoints).limited(launch.folder).ranks
         notes = [*fields.pop("notes", []), *corrections(launch.folder)]
         structure = run.structure.copy(site_properties=dict(launch.inputs.structure.site_properties))

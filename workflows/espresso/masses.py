@@ -43,22 +43,21 @@ class MassesMaker(MassesStep, EspressoMaker):
         """Search, one run of pw.x after the other."""
         density = self.density(self.scf(launch.source), launch.inputs)
         copy_density(Path(density.dir_name), launch.folder)
-        runs: list[tuple[PwRun, float]] = []
+        runs: list[PwRun] = []
 
         def compute(kpoints: FloatArray) -> FloatArray:
             stem = "pw" if not runs else f"pw{len(runs) + 1}"
-            wall_s = run_pw(launch.folder, replace(launch.inputs, kpoints=kpoints), stem)
+            run_pw(launch.folder, replace(launch.inputs, kpoints=kpoints), stem)
             run = read_run(launch.folder / XML)
             remove_wavefunctions(launch.folder)
-            runs.append((run, wall_s))
+            runs.append(run)
             energies: FloatArray = run.eigenvalues_ev[0]
             return energies
 
         found = self.search(launch, compute)
-        last = runs[-1][0] if runs else read_run(Path(density.dir_name) / XML)
+        last = runs[-1] if runs else read_run(Path(density.dir_name) / XML)
         files = {"stencils": STENCILS, "xml": XML} | ({"output": PW_OUTPUT} if runs else {})
-        wall_s = sum(seconds for _, seconds in runs)
-        return self.result(last, launch, wall_s, files=files, **found)
+        return self.result(last, launch, files=files, **found)
 
     def known_bands(self, output: StepOutput) -> KnownBands:
         """Return the bands that a step left."""

@@ -98,8 +98,15 @@ class VaspMaker(StepMaker):
             )
         return run
 
-    def result(self, run: VaspRun, launch: Launch[VaspInput], wall_s: float, **fields: Any) -> StepResult:
-        """Return a result with what every step knows filled in; atoms back in our order."""
+    def result(
+        self, run: VaspRun, launch: Launch[VaspInput], wall_s: float, before_s: float | None = None, **fields: Any
+    ) -> StepResult:
+        """Return a result with what every step knows filled in; atoms back in our order.
+
+        ``wall_s`` and ``before_s`` are how long VASP ran here and in earlier attempts, the latter by default as long as
+        those with the same key lived.
+        """
+        wall_s += launch.record.spent_before(launch.folder, launch.key) if before_s is None else before_s
         structure = in_our_order(run.structure, launch.inputs)
         fields["notes"] = [*fields.get("notes", []), *cutoff_notes(launch.inputs)]
         return StepResult(

@@ -63,28 +63,26 @@ class MassesMaker(MassesStep, VaspMaker):
         hybrid = self.level.hybrid is not None
         if not hybrid:
             copy_density(Path(self.density(self.scf(launch.source), launch.inputs).dir_name), launch.folder)
-        runs: list[tuple[VaspRun, float]] = []
+        runs: list[VaspRun] = []
 
         def compute(kpoints: FloatArray) -> FloatArray:
             if runs:
                 keep_outputs(launch.folder, f"run{len(runs)}")
             asked = _with_kpoints(launch.inputs, kpoints)
-            wall_s = 0.0
             if hybrid:
-                wall_s = run_vasp(launch.folder, replace(asked, incar=asked.incar_before(), before=None))
+                run_vasp(launch.folder, replace(asked, incar=asked.incar_before(), before=None))
                 self.read(launch.folder)
                 asked = asked.with_incar(ISTART=1)
-            wall_s += run_vasp(launch.folder, asked)
-            runs.append((self.read(launch.folder), wall_s))
-            return _energies_at(runs[-1][0], len(kpoints))
+            run_vasp(launch.folder, asked)
+            runs.append(self.read(launch.folder))
+            return _energies_at(runs[-1], len(kpoints))
 
         found = self.search(launch, compute)
-        wall_s = sum(seconds for _, seconds in runs)
         if runs:
-            last, files = runs[-1][0], files_in(launch.folder, xml="vasprun.xml", output="OUTCAR", stencils=STENCILS)
+            last, files = runs[-1], files_in(launch.folder, xml="vasprun.xml", output="OUTCAR", stencils=STENCILS)
         else:
             last, files = self._run_of(self.scf(launch.source)), files_in(launch.folder, stencils=STENCILS)
-        result = self.result(last, launch, wall_s, files=files, **found)
+        result = self.result(last, launch, files=files, **found)
         return self.packed(launch, result)
 
     def gather(self, launch: Launch[VaspInput], wall_s: float) -> StepResult:
@@ -112,7 +110,7 @@ class MassesMaker(MassesStep, VaspMaker):
         earlier = _here(launch.folder, done)
         found = self.search(planned, compute, also=earlier, nominal=nominal_stencil(launch.inputs.structure))
         files = files_in(launch.folder, xml="vasprun.xml", output="OUTCAR", stencils=STENCILS)
-        return self.result(run, launch, wall_s, files=files, **found)
+        return self.result(run, launch, files=files, **found)
 
     def known_bands(self, output: StepOutput) -> KnownBands:
         """Return the bands that a step left."""
