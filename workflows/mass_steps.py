@@ -109,8 +109,8 @@ class MassesStep(StepMaker):
     ) -> dict[str, Any]:
         """Search for both masses and keep every run in the folder; k-points of earlier attempts are not repeated.
 
-        Returns the fields of a result that it fills: ``masses``, ``edges`` on the k-points it computed, and how long the
-        runs took that it rests on, here (``wall_s``) and before (``before_s``).
+        Returns the fields of a result that it fills: ``masses``, ``edges`` on the k-points it computed, and how long
+        the runs took that it rests on, here (``wall_s``) and before (``before_s``).
 
         Parameters
         ----------

@@ -109,16 +109,15 @@ def plot_excitation_surfaces(cells: Sequence[ExcitedCell], *, part: float = ENCL
     if not drawn:
         raise InputError("excitations without densities have no surfaces", "run the excitation step")
     scenes = [build_scene(cell.structure) for cell, _ in drawn]
-    columns = []
+    columns: list[dict[str, _Picture]] = []
     for (cell, densities), scene in zip(drawn, scenes, strict=True):
         matrix = cell.structure.lattice.matrix
         atoms = _atoms(scene, matrix, small=len(drawn) > 3)
-        columns.append(
-            {
-                row: _Picture.of([*atoms, *_coloured(found)], oblique(matrix), matrix, len(drawn), below=level)
-                for row, (found, level) in densities.items()
-            }
-        )
+        turn, first = oblique(matrix), not columns
+        columns.append({})
+        for row, (found, level) in densities.items():
+            solids = [*atoms, *_coloured(found)]
+            columns[-1][row] = _Picture.of(solids, turn, matrix, len(drawn), below=level, axes=first)
     rows = [row for row in ROWS if any(row in column for column in columns)]
     with paper_style():
         figure = _figure([[column.get(row) for column in columns] for row in rows])
@@ -177,6 +176,7 @@ class _Picture:
     lattice: FloatArray
     heading: str
     below: str
+    axes: bool
 
     @classmethod
     def of(
@@ -187,11 +187,12 @@ class _Picture:
         beside: int,
         heading: str = "",
         below: str = "",
+        axes: bool = True,
     ) -> Self:
         """Draw solids as large as one of so many pictures beside each other on a page."""
         span = np.ptp(np.concatenate([solid.triangles for solid in solids]).reshape(-1, 3) @ turn[0])
         pixels, spanned = draw_solids(solids, turn, PAGE_MM / beside / MM_PER_INCH * PNG_DPI / float(span))
-        return cls(pixels, spanned, turn, lattice, heading, below)
+        return cls(pixels, spanned, turn, lattice, heading, below, axes)
 
     @property
     def width(self) -> float:
@@ -205,7 +206,9 @@ class _Picture:
 def _figure(rows: Sequence[Sequence[_Picture | None]]) -> Figure:
     """Draw pictures in rows and columns, all to one scale; a place may be empty."""
     widths = [max(picture.width for picture in column if picture) for column in zip(*rows, strict=True)]
-    heights = [max(picture.height for picture in row if picture) + ROOM_ANGSTROM for row in rows]
+    size = max(1.0, len(widths) / 3)  # of arrows, in smaller pictures
+    room = ROOM_ANGSTROM * size
+    heights = [max(picture.height for picture in row if picture) + room for row in rows]
     scale = (PAGE_MM - 6) / sum(widths)
     figure = new_figure(PAGE_MM, sum(heights) * scale + 17 + 5 * len(rows))
     grid = figure.subplots(
@@ -219,11 +222,12 @@ def _figure(rows: Sequence[Sequence[_Picture | None]]) -> Figure:
             ax.imshow(picture.pixels, extent=tuple(picture.span), interpolation="antialiased")
             left, right, bottom, _ = picture.span
             ax.set_xlim((left + right - width) / 2, (left + right + width) / 2)
-            ax.set_ylim(bottom - ROOM_ANGSTROM, bottom - ROOM_ANGSTROM + height)
+            ax.set_ylim(bottom - room, bottom - room + height)
             ax.set_title(picture.heading)
-            _draw_axes(ax, picture)
+            if picture.axes:
+                _draw_axes(ax, picture, size)
             if picture.below:
-                ax.text(1, 0, picture.below, transform=ax.transAxes, ha="right", va="bottom", fontsize=7)
+                ax.text(0.5, -0.04, picture.below, transform=ax.transAxes, ha="center", va="top", fontsize=7)
     return figure
 
 
@@ -259,12 +263,12 @@ def _atoms(scene: Mapping[str, Any], matrix: FloatArray, *, small: bool = False)
     return solids
 
 
-def _draw_axes(ax: Axes, picture: _Picture) -> None:
+def _draw_axes(ax: Axes, picture: _Picture, size: float) -> None:
     """Draw the directions of the axes in the lower left corner."""
-    origin = np.array([picture.span[0] + 0.8, picture.span[2] - ROOM_ANGSTROM + 0.4])
+    origin = np.array([picture.span[0] + 0.8 * size, picture.span[2] + (0.4 - ROOM_ANGSTROM) * size])
     for name, axis in zip(AXES, picture.lattice, strict=True):
-        tip = 1.6 * (picture.turn @ (axis / np.linalg.norm(axis)))[:2]
-        if np.linalg.norm(tip) < 0.25:
+        tip = 1.6 * size * (picture.turn @ (axis / np.linalg.norm(axis)))[:2]
+        if np.linalg.norm(tip) < 0.25 * size:
             continue
         ax.annotate(
             "", origin + tip, origin, arrowprops={"arrowstyle": "-|>", "color": "black", "linewidth": 0.7, "shrinkA": 0}
