@@ -59,6 +59,7 @@ class LevelGap(Result):
     shift_ev: float | None = Field(None, description="gap of the 25 % cell less this one, at the same level")
     level: str | None = None
     study: str | None = None
+    lattice_angstrom: tuple[float, float, float] | None = Field(None, description="a, b, c of the cell")
 
 
 class PaperComparison(Result):

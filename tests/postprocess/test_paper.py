@@ -229,6 +229,25 @@ def test_meshes_of_one_level_widen_its_uncertainty(study):
     assert "Γ only" in " ".join(rows[0].notes)
 
 
+def test_a_gap_of_another_lattice_says_nothing_of_meshes(study):
+    def cell(mesh, gap, stretched):
+        level = Level(
+            functional="HSE06", spin_orbit=False, kpoint_mesh=mesh, source="mesh", vbm_ev=0.0, cbm_ev=gap, gap_ev=gap
+        )
+        lattice = {"lattice_a_angstrom": study.cell("fa000").lattice_a_angstrom + stretched}
+        return study.cell("fa000").model_copy(update={"levels": [level], **lattice})
+
+    def rows(stretched):
+        studies = [("one", cell((2, 2, 2), 2.70, 0.0)), ("two", cell((2, 2, 1), 2.90, stretched))]
+        found = compare_with_paper([(name, changed(study, cells=[one])) for name, one in studies]).levels
+        return sorted((row for row in found if row.gap_ev is not None), key=lambda row: row.gap_ev)
+
+    assert [row.uncertainty_ev for row in rows(0.0)] == pytest.approx([0.2, 0.2])
+    first, second = rows(0.1)
+    assert first.uncertainty_ev == second.uncertainty_ev == 0.05
+    assert second.notes[-1].startswith("another lattice: ")
+
+
 def test_shipped_results_answer_and_round_trip():
     found = compare_with_paper([(name, read_reference(name)) for name in reference_names()])
     assert PaperComparison.model_validate_json(found.model_dump_json()) == found
