@@ -12,6 +12,7 @@ from synthetic_study import CELLS, make_structure, make_study
 
 from corecrown.errors import InputError
 from corecrown.postprocess import read_study
+from corecrown.postprocess.reference import read_reference
 from corecrown.postprocess.results import (
     BandEdges,
     EdgeCharacter,
@@ -359,3 +360,11 @@ def test_empty_study_has_no_cells_and_says_so(tmp_path):
     with pytest.raises(InputError) as caught:
         read_study(tmp_path).cell("fa000")
     assert caught.value.hint == "cells: none"
+
+
+def test_bands_of_an_insulator_are_those_of_an_insulator():
+    """Their file holds the valence edge of the scf, 0.1 meV below that of the lines in one of these cells."""
+    study = read_reference("reference")
+    with_bands = [cell.label for cell in study.cells if "bands" in cell.files]
+    assert len(with_bands) == 7
+    assert not any(study.bands(label).is_metal() for label in with_bands)
