@@ -181,10 +181,7 @@ def level_gaps(bases: Sequence[Basis]) -> list[LevelGap]:
     Functionals PBE, PBEsol and HSE06, each without and with spin-orbit coupling, then whatever else was computed.
     """
     known = [
-        _level_gap(basis, level).model_copy(update={"lattice_angstrom": _lengths(cell)})
-        for basis in bases
-        if (cell := basis.cell(REFERENCE))
-        for level in cell.levels
+        _level_gap(basis, cell, level) for basis in bases if (cell := basis.cell(REFERENCE)) for level in cell.levels
     ]
     unique = list({(row.functional, row.spin_orbit, row.level): row for row in reversed(known)}.values())
     usual = known[0].lattice_angstrom if known else None
@@ -200,7 +197,7 @@ def level_gaps(bases: Sequence[Basis]) -> list[LevelGap]:
     return sorted(rows, key=lambda row: (order.get((row.functional, row.spin_orbit), len(order)), row.level or ""))
 
 
-def _level_gap(basis: Basis, level: Level) -> LevelGap:
+def _level_gap(basis: Basis, cell: CellResult, level: Level) -> LevelGap:
     stated = basis.theirs("gaps_ev", REFERENCE).value or 0.0
     other = basis.cell(PART)
     twin = next((one for one in (other.levels if other else ()) if _same_level(one, level)), None)
@@ -219,12 +216,9 @@ def _level_gap(basis: Basis, level: Level) -> LevelGap:
         shift_ev=twin.gap_ev - level.gap_ev if both and twin and twin.gap_ev and level.gap_ev else None,
         level=f"{describe_level(level)}, {level.source}",
         study=basis.name,
+        lattice_angstrom=(cell.lattice_a_angstrom, cell.lattice_b_angstrom, cell.lattice_c_angstrom),
         notes=[*notes, *level.notes],
     )
-
-
-def _lengths(cell: CellResult) -> tuple[float, float, float]:
-    return cell.lattice_a_angstrom, cell.lattice_b_angstrom, cell.lattice_c_angstrom
 
 
 def _same_lattice(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from corecrown.errors import CorecrownError, RunError
 from corecrown.postprocess.cells import assemble_cell
-from corecrown.postprocess.results import CellResult, Step, StudyResult
+from corecrown.postprocess.results import CellResult, Step, StepResult, StudyResult
 from corecrown.structures.cells import Cell
 from corecrown.workflows.electronic import ElectronicStructureMaker
 from corecrown.workflows.geometries import known_starts
@@ -53,30 +53,31 @@ def collect_study(spec: StudySpec, cells: Sequence[Cell], folder: Path, computed
         for cell in cells:
             makers = [getattr(electronic, step.value) for step in steps_of(cell, steps)]
             adopt_runs(makers, STEP_NEEDS, cell.structure, cell.label, cell_folder(folder, cell.label))
-    starts = known_starts(maker, cells, folder) if any(cell.label not in computed for cell in cells) else {}
-    collected = [
-        _collected(
-            cell,
-            steps_of(cell, steps),
-            cell_folder(folder, cell.label),
-            [] if cell.label in computed else _outdated(cell, starts.get(cell.label), electronic, folder),
-        )
-        for cell in cells
-    ]
     ran = any((cell_folder(folder, cell.label) / step.value).is_dir() for cell in cells for step in steps)
     if not ran:
         raise RunError(f"{folder}: nothing has run yet", "corecrown study run computes the cells")
+    starts = known_starts(maker, cells, folder) if any(cell.label not in computed for cell in cells) else {}
+    collected = []
+    for cell in cells:
+        records = {step: StepFolder(cell_folder(folder, cell.label) / step.value) for step in steps_of(cell, steps)}
+        done = {step: record.finished() for step, record in records.items()}
+        old = [] if cell.label in computed else _outdated(cell, starts.get(cell.label), electronic, done, folder)
+        collected.append(_collected(cell, records, done, cell_folder(folder, cell.label), old))
     return finish_study(collected, StudyInfo.of(spec), folder)
 
 
-def _outdated(cell: Cell, start: "Structure | None", electronic: ElectronicStructureMaker, folder: Path) -> list[str]:
+def _outdated(
+    cell: Cell,
+    start: "Structure | None",
+    electronic: ElectronicStructureMaker,
+    done: Mapping[Step, StepResult | None],
+    folder: Path,
+) -> list[str]:
     """Return what to say of stored results that are not those of today's study file."""
-    place = cell_folder(folder, cell.label)
-    steps = steps_of(cell, electronic.steps)
     old: list[Step] = []
     with contextlib.suppress(CorecrownError):  # an input that cannot be made has no result of today
-        for walked in walk_steps(cell, start, electronic, steps, place):
-            current = StepFolder(place / walked.step.value).finished()
+        for walked in walk_steps(cell, start, electronic, list(done), cell_folder(folder, cell.label)):
+            current = done[walked.step]
             if current is None:
                 continue
             from_old = Step.RELAX in old or STEP_NEEDS[walked.step] in old
@@ -87,9 +88,13 @@ def _outdated(cell: Cell, start: "Structure | None", electronic: ElectronicStruc
     return [f"{', '.join(old)}: computed with other settings than the study file has now; study run computes anew"]
 
 
-def _collected(cell: Cell, steps: Sequence[Step], folder: Path, notes: Sequence[str]) -> CellResult:
-    records = {step: StepFolder(folder / step.value) for step in steps}
-    done = {step: record.finished() for step, record in records.items()}
+def _collected(
+    cell: Cell,
+    records: Mapping[Step, StepFolder],
+    done: Mapping[Step, StepResult | None],
+    folder: Path,
+    notes: Sequence[str],
+) -> CellResult:
     unbegun = start_failure(folder)
     failed: Mapping[str, Any] = {
         step.value: records[step].failure() or unbegun or f"{records[step].state().value}"
