@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> int:
     except CorecrownError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    both = [label for label in shipped.labels if label in again.labels]
+    both = [label for label in shipped.labels if label in again.labels and again[label].timings]
     found = [one for label in both for one in differences(shipped[label], again[label])]
     for one in found:
         mark = "" if one.within else f"   differs by more than {one.tolerance:.1g}"

@@ -29,6 +29,9 @@ from corecrown.postprocess.comparison import compare_study, load_experiment
 from corecrown.postprocess.results import CellResult, Step, StepResult, StudyResult
 from corecrown.postprocess.study import read_study, write_study
 from corecrown.resources import input_folder, input_names, read_yaml
+from corecrown.workflows.spec import load_study
+from corecrown.workflows.steps import with_needed
+from corecrown.workflows.study import build_cells, steps_of
 
 ARRAYS = (".json", ".npz", ".csv", ".cube", ".xsf")
 PACKED = (".gz", ".npz")
@@ -112,7 +115,7 @@ def ship(
             )
         result = _compared(_with_paths(study.result, moved))
         write_study(result, draft)
-        asked = _copy_study_file(study.folder, draft)
+        asked = _steps_asked(study.folder, draft)
         provenance = _provenance(result, study.folder, name, asked, commands or [], notes or [])
         (draft / "provenance.json").write_text(
             json.dumps(provenance, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
@@ -190,19 +193,26 @@ def _compared(result: StudyResult) -> StudyResult:
     return result.model_copy(update={"comparison": after})
 
 
-def _copy_study_file(folder: Path, draft: Path) -> dict[str, Any]:
+def _steps_asked(folder: Path, draft: Path) -> dict[str, list[Step]]:
+    """Copy the study file and return which steps it asks of each cell; nothing where there is none."""
     path = folder / "study.yaml"
     if not path.is_file():
         return {}
-    content = read_yaml(path)
-    (draft / "study.yaml").write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    return content
+    text = yaml.safe_dump(read_yaml(path), sort_keys=False, allow_unicode=True)
+    (draft / "study.yaml").write_text(text, encoding="utf-8")
+    spec = load_study(path)
+    steps = with_needed(spec.steps)
+    return {cell.label: steps_of(cell, steps) for cell in build_cells(spec)}
 
 
 def _provenance(
-    result: StudyResult, folder: Path, name: str, asked: dict[str, Any], commands: list[str], notes: list[str]
+    result: StudyResult,
+    folder: Path,
+    name: str,
+    asked: dict[str, list[Step]],
+    commands: list[str],
+    notes: list[str],
 ) -> dict[str, Any]:
-    steps_asked = [Step(step) for step in asked.get("steps", [])]
     cells, codes = {}, set()
     for cell in result.cells:
         done = {}
@@ -218,10 +228,9 @@ def _provenance(
                 "core_s": record.timing.core_s,
                 "attempts": record.timing.attempts,
             }
-        missing = {
-            step.value: cell.failed.get(step.value, "not finished") for step in steps_asked if step.value not in done
-        }
-        not_asked = [step.value for step in Step if step not in steps_asked and step.value not in done]
+        wanted = asked.get(cell.label, [])
+        missing = {step.value: cell.failed.get(step.value, "not finished") for step in wanted if step.value not in done}
+        not_asked = [step.value for step in Step if step not in wanted and step.value not in done]
         cells[cell.label] = {"steps": done, "missing": missing, "not_asked": not_asked}
     return {
         "name": name,
@@ -265,16 +274,19 @@ def _readme(result: StudyResult, provenance: dict[str, Any]) -> str:
     lines += [f"$ python scripts/check_rerun.py {name} runs/{name}    # whether the same numbers came out", "```", ""]
     lines += ["To read it:", "", "```python", "from corecrown.postprocess import read_reference", ""]
     lines += [f'study = read_reference("{name}")', "```", ""]
-    lines += ["| Cell | Gap / eV | a, b, c / Å | Core-hours | Done | Missing |", "|---|---|---|---|---|---|"]
+    lines += [
+        "| Cell | Gap / eV | a, b, c / Å | Core-hours | Done | Missing | Not asked for |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for cell in result.cells:
         about = provenance["cells"][cell.label]
         gap = f"{cell.edges.gap_ev:.3f}" if cell.edges and cell.edges.gap_ev is not None else "none"
         abc = ", ".join(f"{getattr(cell, f'lattice_{axis}_angstrom'):.3f}" for axis in "abc")
         hours = sum(step["core_s"] for step in about["steps"].values()) / 3600
-        missing = [*(f"{step} ({why})" for step, why in about["missing"].items()), *about["not_asked"]]
+        missing = [f"{step} ({why})" for step, why in about["missing"].items()]
         lines.append(
             f"| {cell.label} | {gap} | {abc} | {hours:.2f} | {', '.join(about['steps']) or 'nothing'} | "
-            f"{', '.join(missing) or 'nothing'} |"
+            f"{', '.join(missing) or 'nothing'} | {', '.join(about['not_asked']) or 'nothing'} |"
         )
     return "\n".join([*lines, "", "`sha256sum -c SHA256SUMS` checks the files.", ""])
 

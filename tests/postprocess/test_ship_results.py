@@ -74,6 +74,13 @@ def test_a_study_without_files_or_records_ships_and_says_what_is_missing(script,
     assert read_study(target).cell("fa000").files == {}
 
 
+def test_what_a_cell_does_not_ask_for_is_not_called_missing(script, study, tmp_path):
+    (study / "study.yaml").write_text("name: mine\nsteps: [scf, pdos]\ncells: [{fa: 0, steps: [scf]}]\n")
+    about = read_provenance(script.ship(study, "mine", root=tmp_path / "reference"))["cells"]["fa000"]
+    assert "pdos" not in about["missing"]
+    assert "hybrid" in about["not_asked"]
+
+
 def test_shipping_again_replaces_and_too_much_is_refused(script, study, tmp_path):
     root = tmp_path / "reference"
     first = script.ship(study, "mine", root=root)
@@ -121,3 +128,12 @@ def test_a_rerun_is_held_against_what_ships(tmp_path, capsys):
     assert check.main(["demo", str(tmp_path)]) == 1
     assert "differs by more than" in capsys.readouterr().out
     assert check.main(["nothing", str(shipped)]) == 2
+
+
+def test_a_cell_that_waits_is_not_run_again(tmp_path, capsys):
+    check = load(SCRIPT.with_name("check_rerun.py"))
+    content = json.loads((input_folder("reference", "demo") / "study.json").read_text())
+    content["cells"][1]["timings"] = {}
+    (tmp_path / "study.json").write_text(json.dumps(content))
+    assert check.main(["demo", str(tmp_path)]) == 0
+    assert f"not run again: ['{content['cells'][1]['label']}']" in capsys.readouterr().out
