@@ -17,6 +17,8 @@ class Progress:
         1-based number of the scf iteration in work, 0 before the first.
     accuracy_ry
         Estimated scf accuracy of the last iteration, Ry.
+    exchange_round
+        How often the exact exchange of a hybrid was computed anew; 0 before the first, and without exact exchange.
     kpoint
         Number of the k-point in work in a run without self-consistency, or None.
     part
@@ -26,5 +28,6 @@ class Progress:
     ionic_step: int = 1
     scf_iteration: int = 0
     accuracy_ry: float | None = None
+    exchange_round: int = 0
     kpoint: int | None = None
     part: str | None = None

@@ -135,3 +135,14 @@ def test_the_reason_of_a_crash_is_found(tmp_path):
         f"{banner}\n     Error in routine readpp (1):\n     file ./pseudo/Si.upf not found\n{banner}\n"
     )
     assert "file ./pseudo/Si.upf not found" in reason_of_failure(tmp_path, "pw.out")
+
+
+def test_progress_counts_how_often_exact_exchange_was_computed(tmp_path):
+    text = (SILICON / "hybrid.out").read_text()
+    assert read_progress(SILICON / "hybrid.out").exchange_round == 4
+    (tmp_path / "pw.out").write_text(text[: text.index("EXX: now go back")])
+    assert read_progress(tmp_path / "pw.out").exchange_round == 0
+    after_second = text[: text.index("iteration #  2", text.index("est. exchange err"))]
+    (tmp_path / "pw.out").write_text(after_second)
+    progress = read_progress(tmp_path / "pw.out")
+    assert (progress.exchange_round, progress.scf_iteration, progress.accuracy_ry) == (2, 1, 3.16e-6)

@@ -12,6 +12,7 @@ from corecrown.workflows.progress import Progress
 __all__ = ["last_geometry", "read_progress", "reason_of_failure"]
 
 _TAIL_BYTES = 200_000
+_NEW_EXCHANGE = "EXX: now go back to refine exchange"
 _ERROR_BLOCK = re.compile(r"%{20,}\s*\n(.*?)\n\s*%{20,}", re.DOTALL)
 
 
@@ -20,13 +21,15 @@ def read_progress(output: Path) -> Progress:
     text = _tail(output)
     cycles = re.findall(r"number of scf cycles\s*=\s*(\d+)", text)
     last_geometry_at = max(text.rfind("ATOMIC_POSITIONS ("), 0)
-    iterations = re.findall(r"iteration #\s*(\d+)", text[last_geometry_at:])
-    accuracies = re.findall(r"estimated scf accuracy\s*<\s*(\S+)\s*Ry", text[last_geometry_at:])
+    scf = text[max(last_geometry_at, text.rfind(_NEW_EXCHANGE)) :]
+    iterations = re.findall(r"iteration #\s*(\d+)", scf)
+    accuracies = re.findall(r"estimated scf accuracy\s*<\s*(\S+)\s*Ry", scf)
     kpoints = re.findall(r"Computing kpt #:\s*(\d+)", text)
     return Progress(
         ionic_step=(int(cycles[-1]) + 1 if cycles else 1 + (last_geometry_at > 0)) + ("Begin final" in text),
         scf_iteration=int(iterations[-1]) if iterations else 0,
         accuracy_ry=_as_float(accuracies[-1]) if accuracies else None,
+        exchange_round=text.count(_NEW_EXCHANGE, last_geometry_at),
         kpoint=int(kpoints[-1]) if kpoints else None,
     )
 

@@ -125,6 +125,8 @@ class StudyDisplay:
                 parts.append(f"k-point {progress.kpoint},")
             elif running.step.value == "relax":
                 parts.append(f"ionic step {progress.ionic_step},")
+            if progress.exchange_round:
+                parts.append(f"exact exchange {progress.exchange_round},")
             if progress.scf_iteration:
                 parts.append(f"scf iteration {progress.scf_iteration},")
             if progress.accuracy_ry is not None:
