@@ -6,6 +6,7 @@ from it at once, and beside whoever computes what else there is to compute of it
 
 import contextlib
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,13 +50,23 @@ def needed_cells(
     Returns
     -------
     tuple of list of Cell and dict
-        Those asked for, with the parents whose geometry is not finished; finished geometries by label.
+        Those asked for, with the parents whose geometry is not finished, which go through their relaxation alone;
+        finished geometries by label.
     """
     cells = build_cells(spec, None if labels is None else list(labels))
     asked = {cell.label for cell in cells} if labels is None else set(labels)
     finished = finished_geometries(maker, [cell for cell in cells if cell.label not in asked], folder)
     needed = with_parents({cell.label: cell for cell in cells}, asked, known=finished)
-    return [cell for cell in cells if cell.label in needed], finished
+    steps = maker.electronic.steps
+    chosen = [cell for cell in cells if cell.label in needed]
+    return [cell if cell.label in asked else _only_relaxed(cell, steps) for cell in chosen], finished
+
+
+def _only_relaxed(cell: Cell, steps: Sequence[Step]) -> Cell:
+    """Return a cell whose geometry alone is wanted."""
+    if Step.RELAX not in steps_of(cell, steps):
+        return cell
+    return replace(cell, spec=cell.spec.model_copy(update={"steps": (Step.RELAX.value,)}))
 
 
 def finished_geometries(maker: SubstitutionStudyMaker, cells: Sequence[Cell], folder: Path) -> dict[str, "Structure"]:

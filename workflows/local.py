@@ -135,7 +135,7 @@ def run_study(
     folder
         Where it is kept.
     cells
-        Labels of the cells to compute; all by default. Cells they are made from are computed too where their geometry
+        Labels of the cells to compute; all by default. Cells they are made from are relaxed first where their geometry
         is not finished.
     on_start
         Called with the cells and steps once they are known, before anything runs.
