@@ -58,6 +58,7 @@ class LevelGap(Result):
     uncertainty_ev: float | None = None
     shift_ev: float | None = Field(None, description="gap of the 25 % cell less this one, at the same level")
     level: str | None = None
+    kpoint_mesh: tuple[int, int, int] | None = None
     study: str | None = None
     lattice_angstrom: tuple[float, float, float] | None = Field(None, description="a, b, c of the cell")
 
@@ -152,22 +153,26 @@ def judge(
     theirs, rounding
         What is stated, and half a unit of its last digit.
     effect
-        Whether the number is an effect, which an uncertainty of its own size leaves undecided.
+        Whether the number is an effect, which an uncertainty as large as what is stated leaves undecided, unless what
+        was found is larger and differs.
 
     Examples
     --------
     >>> judge(2.31, 0.05, 2.554, 0.0005)[0].value
     'disagrees'
-    >>> judge(0.014, 0.071, 0.041, 0.0005, effect=True)[0].value
+    >>> judge(-0.034, 0.071, 0.041, 0.0005, effect=True)[0].value
     'undecided'
+    >>> judge(-0.462, 0.071, 0.041, 0.0005, effect=True)[0].value
+    'disagrees'
     """
     difference = value - theirs
     if uncertainty is None:
         return Verdict.UNDECIDED, f"the difference is {difference:+.3f}, and our uncertainty is not known"
-    if abs(difference) > uncertainty + rounding:
-        return Verdict.DISAGREES, f"the difference of {difference:+.3f} exceeds our uncertainty of {uncertainty:.3f}"
-    if effect and uncertainty >= abs(theirs):
+    differs = abs(difference) > uncertainty + rounding
+    if effect and uncertainty >= abs(theirs) and not (differs and abs(value) > uncertainty):
         return Verdict.UNDECIDED, f"our uncertainty of {uncertainty:.3f} is as large as the effect itself"
+    if differs:
+        return Verdict.DISAGREES, f"the difference of {difference:+.3f} exceeds our uncertainty of {uncertainty:.3f}"
     return Verdict.AGREES, f"the difference of {difference:+.3f} is within our uncertainty of {uncertainty:.3f}"
 
 

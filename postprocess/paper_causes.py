@@ -22,6 +22,9 @@ MASS_STEP = 0.05
 """Relative change of a mass below which nothing is said: a tensor counts as converged within 5 %."""
 ELONGATED = 0.001
 """Relative change of a lattice constant below which it counts as the same."""
+ALIGNED_DEG = 30.0
+"""Angle of the N-N axis of an FA to the axis of its cell above which it is no longer aligned with it."""
+NOT_RELAXED = "but these lattices are those of the start and were not relaxed here"
 
 
 def _claim(basis: Basis, name: str, title: str, where: str, theirs: str, criterion: str) -> Claim:
@@ -60,10 +63,13 @@ def elongation_claim(basis: Basis) -> Claim:
         "Lattice constant along the FA axis",
         "Table S11 (not available), main text",
         "elongates",
-        "agrees where it grows by more than 0.1 % in every cell; disagrees where it does not in one",
+        "agrees where it grows by more than 0.1 % in every cell; disagrees where it does not in one; cells whose FA "
+        f"ends more than {ALIGNED_DEG:.0f}° off the axis do not count",
     )
     reference = basis.cell(REFERENCE)
-    cells = [cell for cell in basis.substituted() if cell.alignment in ("a", "b", "c")]
+    aligned = [cell for cell in basis.substituted() if cell.alignment in ("a", "b", "c")]
+    turned = {cell.label: angle for cell in aligned if (angle := _off_axis(cell)) > ALIGNED_DEG}
+    cells = [cell for cell in aligned if cell.label not in turned]
     if reference is None or not cells:
         return _filled(claim, Verdict.NOT_COMPUTED, [], "needs fa000 and cells with aligned FA")
     ours, verdicts, others = [], [], []
@@ -77,14 +83,18 @@ def elongation_claim(basis: Basis) -> Claim:
     why = f"{verdicts.count(Verdict.AGREES)} of {len(cells)} cells elongate along FA"
     if others:
         why += f"; another axis grows more in {', '.join(others)}"
+    if turned:
+        why += f"; not counted, FA off its axis: {', '.join(f'{one} by {angle:.0f}°' for one, angle in turned.items())}"
     if basis.lattice_relaxed is not True:
-        return _filled(
-            claim,
-            Verdict.UNDECIDED,
-            ours,
-            f"{why}; but these lattices are those of the start and were not relaxed here",
-        )
+        return _filled(claim, Verdict.UNDECIDED, ours, f"{why}; {NOT_RELAXED}")
     return _filled(claim, _joined(verdicts), ours, why)
+
+
+def _off_axis(cell: CellResult) -> float:
+    """Return the largest angle of an FA to the axis its cell is named for, degrees; 0 where none was measured."""
+    axis: Literal["a", "b", "c"] | None = cell.alignment  # type: ignore[assignment]
+    angles = cell.distortion.fa_axis_deg if cell.distortion is not None else None
+    return max((found[axis] for found in angles or () if axis in found), default=0.0)
 
 
 def _length(cell: CellResult, axis: str) -> float:
@@ -254,10 +264,8 @@ def charge_claim(basis: Basis) -> Claim:
             known = {name: pair for name, pair in compared.items() if pair is not None}
             if found.kind != "neutral" or not known:
                 continue
-            shown = ", ".join(f"{name} {share:.1%} on FA" for name, (share, _) in known.items())
-            gained = found.gained_by_group or {}
-            framework = f", gained on Pb-Br {gained['Pb-Br'] / sum(gained.values()):.1%}" if gained.get("Pb-Br") else ""
-            ours.append(f"{cell.label}: {shown}{framework}, {_uniform_text(cell, fa_share(found, 'electron'))}")
+            shown = ", ".join(f"{name} {share} on FA" for name, (share, _) in known.items())
+            ours.append(f"{cell.label}: {shown}, {_uniform_text(cell, fa_share(found, 'electron'))}")
             verdicts.append(_preference([word for _, word in known.values()]) if found.occupations_kept else UNDECIDED)
             levels.append(excitation_level(cell, found) or f"level of {cell.label} not recorded")
             said += [f"{cell.label}: {found.statement}"] if found.statement else []
@@ -273,19 +281,24 @@ def _uniform_text(cell: CellResult, share: FaShare | None) -> str:
     if share is None:
         return f"FA's share of atoms {_atoms(cell):.1%}"
     each = f", {share.n_fa} FA" if share.n_fa > 1 else ""
-    return f"FA's share of the volume {share.uniform_low:.1%} to {share.uniform_high:.1%}{each}"
+    return f"FA's share of the volume {_range(share.uniform_low, share.uniform_high)}{each}"
 
 
-def _against_uniform(cell: CellResult, found: Excitation, quantity: str) -> tuple[float, str] | None:
-    """Return the share of FA and ``more``, ``less`` or ``undecided`` against a uniform charge."""
+def _against_uniform(cell: CellResult, found: Excitation, quantity: str) -> tuple[str, str] | None:
+    """Return the share of FA in words, and ``more``, ``less`` or ``undecided`` against a uniform charge."""
     told = fa_share(found, quantity)
     groups = found.gained_by_group if quantity == "gained" else found.electron_by_group
     if told is not None:
-        return (told.low + told.high) / 2, told.verdict
+        return _range(told.low, told.high), told.verdict
     if not groups or sum(groups.values()) <= 0:
         return None
     share, uniform = groups.get("FA", 0.0) / sum(groups.values()), _atoms(cell)
-    return share, "more" if share > uniform * (1 + MINOR) else "less" if share < uniform * (1 - MINOR) else "undecided"
+    verdict = "more" if share > uniform * (1 + MINOR) else "less" if share < uniform * (1 - MINOR) else "undecided"
+    return f"{share:.1%}", verdict
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:.1%} to {high:.1%}"
 
 
 def _preference(words: Sequence[str]) -> Verdict:
@@ -330,7 +343,10 @@ def octahedra_claim(basis: Basis) -> Claim:
         )
     if not verdicts:
         return _filled(claim, Verdict.NOT_COMPUTED, [], "needs fa000 and a cell with FA")
-    return _filled(claim, _joined(verdicts), ours, f"{verdicts.count(Verdict.AGREES)} of {len(verdicts)} cells")
+    why = f"{verdicts.count(Verdict.AGREES)} of {len(verdicts)} cells"
+    if basis.lattice_relaxed is not True:
+        why += f"; {NOT_RELAXED}, though the atoms in them were"
+    return _filled(claim, _joined(verdicts), ours, why)
 
 
 def cause_claim(basis: Basis) -> Claim:

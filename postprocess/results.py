@@ -18,6 +18,7 @@ __all__ = [
     "ComparisonRow",
     "Distortion",
     "EdgeCharacter",
+    "EdgeSource",
     "EnsembleResult",
     "Excitation",
     "LedgerRow",

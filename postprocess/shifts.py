@@ -2,8 +2,9 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import get_args
 
-from corecrown.postprocess.results import CellResult, Level, RunSettings, ShiftSplit, StudyResult
+from corecrown.postprocess.results import CellResult, EdgeSource, Level, RunSettings, ShiftSplit, StudyResult
 from corecrown.resources import input_folder, input_names, read_yaml
 
 __all__ = [
@@ -188,7 +189,7 @@ def _shifts_by_level(cell: CellResult, reference: CellResult) -> dict[str, float
     """Return the shift at each level of theory that both cells have, from the same source in both."""
     mine, theirs = _gaps_by_level_and_source(cell), _gaps_by_level_and_source(reference)
     shifts: dict[str, float] = {}
-    for source in ("bands", "mesh"):
+    for source in get_args(EdgeSource):
         for key, place in mine:
             if place == source and (key, source) in theirs and key not in shifts:
                 shifts[key] = mine[key, source] - theirs[key, source]
@@ -196,7 +197,7 @@ def _shifts_by_level(cell: CellResult, reference: CellResult) -> dict[str, float
 
 
 def _gaps_by_level_and_source(cell: CellResult) -> dict[tuple[str, str], float]:
-    """Return the gap at each level of theory from bands and from the mesh.
+    """Return the gap at each level of theory from each source that it has.
 
     ``levels`` keeps one row a level of theory, the tighter gap; both sources of the level of the cell's own bands are
     in ``edges_by_source``.

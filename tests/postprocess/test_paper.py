@@ -1,7 +1,7 @@
 """Claims of the source study: the numbers of theirs are those of its main text, ours are made up to decide each way."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corecrown.errors import InputError
@@ -75,7 +75,16 @@ def test_a_gap_is_judged_by_its_uncertainty(value, uncertainty, verdict):
     assert judge(value, uncertainty, 2.554, 0.0005)[0] is verdict
 
 
+@pytest.mark.parametrize(
+    ("value", "verdict"),
+    [(-0.034, Verdict.UNDECIDED), (0.08, Verdict.UNDECIDED), (-0.462, Verdict.DISAGREES), (0.1, Verdict.UNDECIDED)],
+)
+def test_an_effect_smaller_than_what_is_known_is_undecided(value, verdict):
+    assert judge(value, 0.071, 0.041, 0.0005, effect=True)[0] is verdict
+
+
 @given(st.floats(-1, 1), st.floats(0, 1))
+@example(0.08, 0.05)
 def test_a_shift_that_is_not_known_never_agrees(value, uncertainty):
     verdict, _ = judge(value, uncertainty, 0.041, 0.0005, effect=True)
     if verdict is Verdict.AGREES:
@@ -134,6 +143,16 @@ def test_elongation_rests_on_relaxed_lattices(study):
     kept = answers(study)["elongation"]
     assert kept.verdict is Verdict.UNDECIDED
     assert "not relaxed" in kept.why
+
+
+def test_a_cell_whose_fa_turned_off_its_axis_does_not_count(study):
+    cell = study.cell("fa025-b")
+    distortion = cell.distortion.model_copy(update={"fa_axis_deg": [{"a": 48.0, "b": 42.0, "c": 90.0}]})
+    shrunk = cell.model_copy(update={"label": "fa025-b-other", "lattice_b_angstrom": 1.0, "distortion": distortion})
+    relaxed = study.result.model_copy(update={"protocol": "fast", "cells": [*study.result.cells, shrunk]})
+    found = answers(Study(result=relaxed, folder=study.folder.parent))["elongation"]
+    assert found.verdict is Verdict.AGREES
+    assert "fa025-b-other by 42°" in found.why
 
 
 def test_excited_charge_compares_fa_with_the_framework(study):
@@ -222,11 +241,23 @@ def test_meshes_of_one_level_widen_its_uncertainty(study):
             functional="HSE06", spin_orbit=False, kpoint_mesh=mesh, source="mesh", vbm_ev=0.0, cbm_ev=gap, gap_ev=gap
         )
 
-    cell = study.cell("fa000").model_copy(update={"levels": [level((1, 1, 1), 2.78), level((2, 2, 1), 2.90)]})
-    found = compare_with_paper([("made", changed(study, cells=[cell]))]).levels
-    rows = [row for row in found if row.functional == "HSE06" and row.gap_ev is not None]
-    assert [row.uncertainty_ev for row in rows] == pytest.approx([0.12, 0.12])
+    meshes = [level((1, 1, 1), 2.55), level((2, 2, 1), 2.90), level((2, 2, 2), 2.78)]
+    cell = study.cell("fa000").model_copy(update={"levels": meshes})
+    found = compare_with_paper([("made", changed(study, cells=[cell]))])
+    rows = [row for row in found.levels if row.functional == "HSE06" and row.gap_ev is not None]
+    assert [row.uncertainty_ev for row in rows] == pytest.approx([0.16, 0.12, 0.12]), "Γ alone is no mesh"
     assert "Γ only" in " ".join(rows[0].notes)
+    assert "2.780 ± 0.120" in next(claim for claim in found.claims if claim.name == "functional").ours
+
+
+def test_what_the_q_mesh_of_exact_exchange_leaves_is_in_the_uncertainty(study):
+    fields = {"functional": "HSE06", "spin_orbit": False, "source": "mesh", "vbm_ev": 0.0}
+    level = Level(kpoint_mesh=(2, 2, 1), q_mesh=(2, 2, 1), cbm_ev=2.6, gap_ev=2.6, **fields)
+    cell = study.cell("fa000").model_copy(update={"levels": [level]})
+    found = compare_with_paper([("made", changed(study, cells=[cell]))]).levels
+    row = next(row for row in found if row.gap_ev is not None)
+    assert row.uncertainty_ev == pytest.approx((0.05**2 + 0.04**2) ** 0.5)
+    assert "the q mesh" in " ".join(row.notes)
 
 
 def test_a_gap_of_another_lattice_says_nothing_of_meshes(study):
