@@ -189,8 +189,9 @@ def compare_with_paper(studies: Sequence[tuple[str, Study]]) -> PaperComparison:
     InputError
         If there is no study at all.
     """
-    from corecrown.postprocess.paper_causes import CAUSES
     from corecrown.postprocess.paper_gaps import GAPS, functional_claim, level_gaps
+    from corecrown.postprocess.paper_states import STATES
+    from corecrown.postprocess.paper_structure import STRUCTURE
 
     if not studies:
         raise InputError("there are no results to set beside the paper", "give the folder of a study")
@@ -199,7 +200,7 @@ def compare_with_paper(studies: Sequence[tuple[str, Study]]) -> PaperComparison:
         raise InputError("inputs/experiments/sts-core-crown.yaml, field computed: missing", "install corecrown again")
     bases = [_basis(name, study, stated) for name, study in studies]
     levels = level_gaps(bases)
-    claims = [_answer(ask, bases) for ask in (*GAPS, *CAUSES)]
+    claims = [_answer(ask, bases) for ask in (*GAPS, *STATES, *STRUCTURE)]
     return PaperComparison(
         studies=[basis.name for basis in bases],
         claims=[*claims, functional_claim(bases[0], levels)],

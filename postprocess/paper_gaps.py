@@ -7,6 +7,7 @@ import numpy as np
 
 from corecrown.postprocess.cells import describe_level
 from corecrown.postprocess.paper import REFERENCE, Basis, Claim, LevelGap, Verdict, judge
+from corecrown.postprocess.paper_claims import joined
 from corecrown.postprocess.results import CellResult, Level
 from corecrown.postprocess.shifts import level_text
 
@@ -102,7 +103,7 @@ def range_claim(basis: Basis) -> Claim:
     shifts = {label: (value, error) for label, (value, error, _) in found.items() if value is not None}
     verdicts = [_inside(value, error, low - TENTH, high + TENTH) for value, error in shifts.values()]
     missing = [label for label in (PART, *WHOLE) if label not in shifts]
-    verdict = _joined(verdicts)
+    verdict = joined(verdicts)
     if verdict is Verdict.AGREES and missing:
         verdict = Verdict.UNDECIDED
     why = "; ".join([*_range_words(verdicts), *([f"not computed: {', '.join(missing)}"] if missing else [])])
@@ -127,15 +128,6 @@ def _inside(value: float, uncertainty: float | None, low: float, high: float) ->
     if value < low - uncertainty or value > high + uncertainty:
         return Verdict.DISAGREES
     return Verdict.AGREES if low <= value <= high and uncertainty < 0.04 else Verdict.UNDECIDED
-
-
-def _joined(verdicts: Sequence[Verdict]) -> Verdict:
-    if not verdicts:
-        return Verdict.NOT_COMPUTED
-    for verdict in (Verdict.DISAGREES, Verdict.UNDECIDED):
-        if verdict in verdicts:
-            return verdict
-    return Verdict.AGREES
 
 
 def _range_words(verdicts: Sequence[Verdict]) -> list[str]:

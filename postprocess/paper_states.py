@@ -1,4 +1,4 @@
-"""Claims of the source study that are not gaps: lattice, states, masses, excited charge, and what widens the gap."""
+"""Claims of the source study on electronic states: what the edges are made of, masses, and excited charge."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
@@ -7,10 +7,10 @@ from corecrown.postprocess.cells import describe_level
 from corecrown.postprocess.excitation_level import excitation_level
 from corecrown.postprocess.excitation_shares import FaShare, fa_share
 from corecrown.postprocess.paper import REFERENCE, Basis, Claim, Verdict
-from corecrown.postprocess.results import CellResult, Excitation, Masses, MassTensor, ShiftSplit, Step
-from corecrown.postprocess.shifts import level_text, split_shifts
+from corecrown.postprocess.paper_claims import filled, joined, new_claim
+from corecrown.postprocess.results import CellResult, Excitation, Masses, MassTensor, Step
 
-__all__ = ["CAUSES"]
+__all__ = ["STATES"]
 
 FRAMEWORK = ("Pb", "Br")
 MINOR = 0.05
@@ -20,90 +20,11 @@ TRACE = 0.01
 UNDECIDED = Verdict.UNDECIDED
 MASS_STEP = 0.05
 """Relative change of a mass below which nothing is said: a tensor counts as converged within 5 %."""
-ELONGATED = 0.001
-"""Relative change of a lattice constant below which it counts as the same."""
-ALIGNED_DEG = 30.0
-"""Angle of the N-N axis of an FA to the axis of its cell above which it is no longer aligned with it."""
-NOT_RELAXED = "but these lattices are those of the start and were not relaxed here"
-
-
-def _claim(basis: Basis, name: str, title: str, where: str, theirs: str, criterion: str) -> Claim:
-    """Return a claim that was not computed, to be filled in."""
-    reference = basis.cell(REFERENCE)
-    return Claim(
-        name=name,
-        title=title,
-        where=where,
-        theirs=theirs,
-        ours="–",
-        verdict=Verdict.NOT_COMPUTED,
-        why="",
-        criterion=criterion,
-        study=basis.name,
-        level=level_text(reference) if reference is not None else None,
-    )
-
-
-def _filled(claim: Claim, verdict: Verdict, ours: Sequence[str], why: str) -> Claim:
-    return claim.model_copy(update={"verdict": verdict, "ours": "; ".join(ours) or "–", "why": why})
-
-
-def _joined(verdicts: Sequence[Verdict]) -> Verdict:
-    for verdict in (Verdict.DISAGREES, Verdict.UNDECIDED):
-        if verdict in verdicts:
-            return verdict
-    return Verdict.AGREES if verdicts else Verdict.NOT_COMPUTED
-
-
-def elongation_claim(basis: Basis) -> Claim:
-    """Ask whether the lattice constant along the FA axis grows, and more than the others."""
-    claim = _claim(
-        basis,
-        "elongation",
-        "Lattice constant along the FA axis",
-        "Table S11 (not available), main text",
-        "elongates",
-        "agrees where it grows by more than 0.1 % in every cell; disagrees where it does not in one; cells whose FA "
-        f"ends more than {ALIGNED_DEG:.0f}° off the axis do not count",
-    )
-    reference = basis.cell(REFERENCE)
-    aligned = [cell for cell in basis.substituted() if cell.alignment in ("a", "b", "c")]
-    turned = {cell.label: angle for cell in aligned if (angle := _off_axis(cell)) > ALIGNED_DEG}
-    cells = [cell for cell in aligned if cell.label not in turned]
-    if reference is None or not cells:
-        return _filled(claim, Verdict.NOT_COMPUTED, [], "needs fa000 and cells with aligned FA")
-    ours, verdicts, others = [], [], []
-    for cell in cells:
-        strains = {axis: _length(cell, axis) / _length(reference, axis) - 1 for axis in "abc"}
-        along = strains[cell.alignment or "b"]
-        ours.append(f"{cell.label}: " + ", ".join(f"{axis} {strain:+.1%}" for axis, strain in strains.items()))
-        verdicts.append(Verdict.AGREES if along > ELONGATED else Verdict.DISAGREES)
-        if along < max(strains.values()):
-            others.append(cell.label)
-    why = f"{verdicts.count(Verdict.AGREES)} of {len(cells)} cells elongate along FA"
-    if others:
-        why += f"; another axis grows more in {', '.join(others)}"
-    if turned:
-        why += f"; not counted, FA off its axis: {', '.join(f'{one} by {angle:.0f}°' for one, angle in turned.items())}"
-    if basis.lattice_relaxed is not True:
-        return _filled(claim, Verdict.UNDECIDED, ours, f"{why}; {NOT_RELAXED}")
-    return _filled(claim, _joined(verdicts), ours, why)
-
-
-def _off_axis(cell: CellResult) -> float:
-    """Return the largest angle of an FA to the axis its cell is named for, degrees; 0 where none was measured."""
-    axis: Literal["a", "b", "c"] | None = cell.alignment  # type: ignore[assignment]
-    angles = cell.distortion.fa_axis_deg if cell.distortion is not None else None
-    return max((found[axis] for found in angles or () if axis in found), default=0.0)
-
-
-def _length(cell: CellResult, axis: str) -> float:
-    return float(getattr(cell, f"lattice_{axis}_angstrom"))
 
 
 def edges_claim(basis: Basis) -> Claim:
     """Ask whether both edges are states of Pb and Br, with the A site minor."""
-    claim = _claim(
+    claim = new_claim(
         basis,
         "edge-states",
         "States at the band edges",
@@ -119,13 +40,13 @@ def edges_claim(basis: Basis) -> Claim:
             main = sorted((item for item in shares.items() if item[1] >= MINOR), key=lambda item: -item[1])
             ours.append(f"{cell.label} {edge}: {', '.join(f'{n} {v:.2f}' for n, v in main)}, A site {site:.3f}")
     if not verdicts:
-        return _filled(claim, Verdict.NOT_COMPUTED, [], "needs the step pdos")
-    return _filled(claim, _joined(verdicts), ours, f"{verdicts.count(Verdict.AGREES)} of {len(verdicts)} edges")
+        return filled(claim, Verdict.NOT_COMPUTED, [], "needs the step pdos")
+    return filled(claim, joined(verdicts), ours, f"{verdicts.count(Verdict.AGREES)} of {len(verdicts)} edges")
 
 
 def lead_claim(basis: Basis) -> Claim:
     """Ask whether the lead in the edges is p and d, as the source study names it."""
-    claim = _claim(
+    claim = new_claim(
         basis,
         "edge-lead",
         "Orbitals of Pb at the band edges",
@@ -135,19 +56,19 @@ def lead_claim(basis: Basis) -> Claim:
     )
     characters = [shares for cell in basis.result.cells for shares in _characters(cell).values()]
     if not characters:
-        return _filled(claim, Verdict.NOT_COMPUTED, [], "needs the step pdos")
+        return filled(claim, Verdict.NOT_COMPUTED, [], "needs the step pdos")
     most = {orbital: max(shares.get(f"Pb-{orbital}", 0.0) for shares in characters) for orbital in "spd"}
     agrees = most["p"] > TRACE and most["d"] > TRACE and most["s"] < MINOR
     absent = [orbital for orbital in "spd" if most[orbital] <= TRACE]
     why = f"the valence edge has s ({most['s']:.2f})" if most["s"] >= MINOR else "s is minor"
     why += f"; {', '.join(absent)} is in no edge" if absent else ""
     ours = [f"at most {', '.join(f'{orbital} {share:.4f}' for orbital, share in most.items())} of an edge"]
-    return _filled(claim, Verdict.AGREES if agrees else Verdict.DISAGREES, ours, why)
+    return filled(claim, Verdict.AGREES if agrees else Verdict.DISAGREES, ours, why)
 
 
 def shape_claim(basis: Basis) -> Claim:
     """Ask whether FA leaves the composition of the edges as it is."""
-    claim = _claim(
+    claim = new_claim(
         basis,
         "edge-shape",
         "Change of the edge states with FA",
@@ -165,10 +86,10 @@ def shape_claim(basis: Basis) -> Claim:
         if edge in base
     }
     if not found:
-        return _filled(claim, Verdict.NOT_COMPUTED, [], "needs the step pdos of fa000 and of a cell with FA")
+        return filled(claim, Verdict.NOT_COMPUTED, [], "needs the step pdos of fa000 and of a cell with FA")
     verdicts = [Verdict.AGREES if moved <= MINOR else Verdict.DISAGREES for moved in found.values()]
     ours = [f"{name}: {moved:.1%}" for name, moved in found.items()]
-    return _filled(claim, _joined(verdicts), ours, f"largest change {max(found.values()):.1%}")
+    return filled(claim, joined(verdicts), ours, f"largest change {max(found.values()):.1%}")
 
 
 def _moved(one: Mapping[str, float], other: Mapping[str, float]) -> float:
@@ -184,7 +105,7 @@ def _characters(cell: CellResult) -> dict[str, dict[str, float]]:
 
 def _masses_claim(name: str, title: str, *, spin_orbit: bool) -> Callable[[Basis], Claim]:
     def ask(basis: Basis) -> Claim:
-        claim = _claim(
+        claim = new_claim(
             basis,
             name,
             title,
@@ -211,14 +132,15 @@ def _masses_claim(name: str, title: str, *, spin_orbit: bool) -> Callable[[Basis
             if mass is not None and mass.tensor_inverse is not None and not mass.converged:
                 notes.append("; ".join([f"{cell.label}: not converged", *mass.notes]))
         if not verdicts:
-            return _filled(
+            return filled(
                 claim,
                 Verdict.NOT_COMPUTED,
                 [],
                 f"needs the step masses of fa000 and of cells with FA{_with(spin_orbit)}",
             )
-        words = ", ".join(f"{verdicts.count(v)} {v.value}" for v in dict.fromkeys(verdicts))
-        answer = _filled(claim, _joined(verdicts), ours, f"of {len(verdicts)} directions: {words}")
+        counts = {verdict.value: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)}
+        words = ", ".join(f"{count} of {len(verdicts)} directions: {word}" for word, count in counts.items())
+        answer = filled(claim, joined(verdicts), ours, words)
         coupled = reference.step_settings.get(Step.SPIN_ORBIT.value) if reference is not None and spin_orbit else None
         told = {"notes": [*answer.notes, *notes]} | ({"level": describe_level(coupled)} if coupled else {})
         return answer.model_copy(update=told)
@@ -248,7 +170,7 @@ def _trend(change: float, sign: int) -> Verdict:
 
 def charge_claim(basis: Basis) -> Claim:
     """Ask whether excited charge sits preferentially on FA."""
-    claim = _claim(
+    claim = new_claim(
         basis,
         "excited-charge",
         "Share of FA in the excited charge",
@@ -270,10 +192,10 @@ def charge_claim(basis: Basis) -> Claim:
             levels.append(excitation_level(cell, found) or f"level of {cell.label} not recorded")
             said += [f"{cell.label}: {found.statement}"] if found.statement else []
     if not verdicts:
-        return _filled(claim, Verdict.NOT_COMPUTED, [], "needs the step excitation of cells with FA")
+        return filled(claim, Verdict.NOT_COMPUTED, [], "needs the step excitation of cells with FA")
     why = f"FA has more than its share in {verdicts.count(Verdict.AGREES)} of {len(verdicts)} excitations"
     told = {"notes": list(dict.fromkeys(said)), "level": "; ".join(dict.fromkeys(levels))}
-    return _filled(claim, _joined(verdicts), ours, why).model_copy(update=told)
+    return filled(claim, joined(verdicts), ours, why).model_copy(update=told)
 
 
 def _uniform_text(cell: CellResult, share: FaShare | None) -> str:
@@ -312,91 +234,11 @@ def _atoms(cell: CellResult) -> float:
     return groups.count("FA") / len(groups) if groups else 0.0
 
 
-def octahedra_claim(basis: Basis) -> Claim:
-    """Ask whether FA distorts the octahedra."""
-    claim = _claim(
-        basis,
-        "octahedra",
-        "Distortion of the Pb-Br octahedra with FA",
-        "Figs S20-S21 (not available), main text",
-        "grows",
-        "agrees where the variances of bond lengths and of angles both grow in every cell with FA; disagrees where "
-        "both shrink in one",
-    )
-    reference = basis.cell(REFERENCE)
-    base = reference.distortion if reference is not None else None
-    ours, verdicts = [], []
-    for cell in basis.substituted():
-        mine = cell.distortion
-        if base is None or mine is None or mine.angle_variance_deg2 is None or base.angle_variance_deg2 is None:
-            continue
-        if mine.bond_length_variance is None or base.bond_length_variance is None:
-            continue
-        grown = (
-            mine.angle_variance_deg2 > base.angle_variance_deg2,
-            mine.bond_length_variance > base.bond_length_variance,
-        )
-        verdicts.append(Verdict.AGREES if all(grown) else Verdict.UNDECIDED if any(grown) else Verdict.DISAGREES)
-        ours.append(
-            f"{cell.label}: angles {base.angle_variance_deg2:.1f} to {mine.angle_variance_deg2:.1f} deg², lengths "
-            f"{base.bond_length_variance:.1e} to {mine.bond_length_variance:.1e}"
-        )
-    if not verdicts:
-        return _filled(claim, Verdict.NOT_COMPUTED, [], "needs fa000 and a cell with FA")
-    why = f"{verdicts.count(Verdict.AGREES)} of {len(verdicts)} cells"
-    if basis.lattice_relaxed is not True:
-        why += f"; {NOT_RELAXED}, though the atoms in them were"
-    return _filled(claim, _joined(verdicts), ours, why)
-
-
-def cause_claim(basis: Basis) -> Claim:
-    """Ask whether distortion, and not A-site chemistry, widens the gap."""
-    claim = _claim(
-        basis,
-        "cause",
-        "What widens the gap: strain, distortion or A-site chemistry / eV",
-        "main text, Figs S20-S21 (not available)",
-        "the distortion of the octahedra, not A-site states",
-        "agrees where the distortion's part widens the gap and exceeds the A site's part, in size, by more than the "
-        "uncertainty; disagrees where it falls short of it, or narrows the gap, by more than that",
-    )
-    splits = split_shifts(basis.result.cells, REFERENCE, basis.gap_uncertainty_ev)
-    ours = [_parts(split) for split in splits]
-    verdicts = [_cause(split) for split in splits if split.distortion_ev is not None and split.a_site_ev is not None]
-    if not verdicts:
-        needed = "needs the cells fa025-b-framework and fa000-strained (bands), beside fa000 and fa025-b"
-        return _filled(claim, Verdict.NOT_COMPUTED, ours, needed)
-    widest = max((split.uncertainty_ev or 0.0) for split in splits)
-    return _filled(claim, _joined(verdicts), ours, f"each part is uncertain by at least {widest:.3f} eV")
-
-
-def _parts(split: ShiftSplit) -> str:
-    parts = {
-        "strain": split.strain_ev,
-        "distortion": split.distortion_ev,
-        "A site": split.a_site_ev,
-        "total": split.total_ev,
-    }
-    return f"{split.cell}: " + ", ".join(f"{n} {'–' if v is None else f'{v:+.3f}'}" for n, v in parts.items())
-
-
-def _cause(split: ShiftSplit) -> Verdict:
-    distortion, site, error = split.distortion_ev or 0.0, split.a_site_ev or 0.0, split.uncertainty_ev
-    if error is None:
-        return Verdict.UNDECIDED
-    if distortion < -error or abs(distortion) - abs(site) < -error:
-        return Verdict.DISAGREES
-    return Verdict.AGREES if distortion > error and abs(distortion) - abs(site) > error else Verdict.UNDECIDED
-
-
-CAUSES: tuple[Callable[[Basis], Claim], ...] = (
-    elongation_claim,
+STATES: tuple[Callable[[Basis], Claim], ...] = (
     edges_claim,
     lead_claim,
     shape_claim,
     _masses_claim("masses", "Electron mass with FA", spin_orbit=False),
     _masses_claim("masses-spin-orbit", "Electron mass with FA, with spin-orbit coupling", spin_orbit=True),
     charge_claim,
-    octahedra_claim,
-    cause_claim,
 )
