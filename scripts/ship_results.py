@@ -280,15 +280,22 @@ def _readme(result: StudyResult, provenance: dict[str, Any]) -> str:
     ]
     for cell in result.cells:
         about = provenance["cells"][cell.label]
-        gap = f"{cell.edges.gap_ev:.3f}" if cell.edges and cell.edges.gap_ev is not None else "none"
         abc = ", ".join(f"{getattr(cell, f'lattice_{axis}_angstrom'):.3f}" for axis in "abc")
         hours = sum(step["core_s"] for step in about["steps"].values()) / 3600
         missing = [f"{step} ({why})" for step, why in about["missing"].items()]
         lines.append(
-            f"| {cell.label} | {gap} | {abc} | {hours:.2f} | {', '.join(about['steps']) or 'nothing'} | "
+            f"| {cell.label} | {_gap(cell)} | {abc} | {hours:.2f} | {', '.join(about['steps']) or 'nothing'} | "
             f"{', '.join(missing) or 'nothing'} | {', '.join(about['not_asked']) or 'nothing'} |"
         )
     return "\n".join([*lines, "", "`sha256sum -c SHA256SUMS` checks the files.", ""])
+
+
+def _gap(cell: CellResult) -> str:
+    """Return the gap in words: of the scf and bands, else of the first level that has one, with its functional."""
+    if cell.edges and cell.edges.gap_ev is not None:
+        return f"{cell.edges.gap_ev:.3f}"
+    level = next((level for level in cell.levels if level.gap_ev is not None), None)
+    return "none" if level is None else f"{level.gap_ev:.3f} ({level.functional})"
 
 
 def _write_checksums(draft: Path) -> None:
