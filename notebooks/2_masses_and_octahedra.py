@@ -58,9 +58,20 @@ from corecrown.postprocess.mass_table import mass_table, mass_table_markdown
 
 if any(cell.masses is not None for cell in study.cells):
     print(mass_table_markdown(mass_table(study.cells)))
+    coupled = mass_table(study.cells, spin_orbit=True)
+    print("\nwith spin-orbit coupling:" if coupled else "no masses with spin-orbit coupling")
+    print(mass_table_markdown(coupled))
 else:
     print("no cell of this study went through the step 'masses': corecrown study run with steps: [..., masses]")
 
+# %% [markdown]
+# Without spin-orbit coupling the electron's edge is one of three Pb p bands, and not the same one in all cells: without FA one that
+# is light in the plane, in the cells with FA the one that is light along c. The jump of the electron's masses is this change of
+# band, not an effect of FA on one band. Coupling mixes the three, and masses with it are what a comparison should rest on.
+#
+# The bands along lines have few points near Γ: their parabolas are another measure, coarser, and are not mixed with the tensors.
+
+# %%
 lines = {}
 for cell in study.cells:
     if "bands" not in cell.files:
@@ -76,24 +87,24 @@ for cell in study.cells:
 # %% [markdown]
 # ## The figure
 #
-# Every Pb-Br-Pb angle of every cell with its mean, and beside it the electron's masses where there are any.
+# Every Pb-Br-Pb angle of every cell with its mean, and beside it the electron's masses from the tensors where there are any: open
+# marks without spin-orbit coupling, filled ones with it.
 
 # %%
 from corecrown.postprocess.plots import cell_title
 from corecrown.postprocess.plots.style import COLUMN_MM, CONDUCTION, LINE_COLOURS, LINE_MARKERS, PAGE_MM, VALENCE
 from corecrown.postprocess.plots.style import new_figure, paper_style
 
-AXES = ("x", "y", "z")
 
-
-def masses_of(cell):
-    """Return the electron's masses along Γ-X, Γ-Y and Γ-Z, or None where one is missing."""
-    electron = cell.masses.electron if cell.masses is not None else None
-    values = [getattr(electron, f"path_gamma_{axis}", None) or getattr(electron, f"gamma_{axis}", None) for axis in AXES]
+def masses_of(masses):
+    """Return the electron's masses along Γ-X, Γ-Y and Γ-Z from its tensor, or None where one is missing."""
+    electron = masses.electron if masses is not None else None
+    values = [getattr(electron, f"gamma_{axis}", None) for axis in ("x", "y", "z")]
     return None if None in values else values
 
 
-known = {cell.label: values for cell in study.cells if (values := masses_of(cell))}
+known = {cell.label: values for cell in study.cells if (values := masses_of(cell.masses))}
+coupled = {cell.label: values for cell in study.cells if (values := masses_of(cell.masses_spin_orbit))}
 with paper_style():
     figure = new_figure(PAGE_MM if known else COLUMN_MM, 65)
     panels = figure.subplots(1, 2 if known else 1, squeeze=False)[0]
@@ -106,8 +117,11 @@ with paper_style():
     panels[0].invert_yaxis()
     panels[0].set_xlabel("Pb-Br-Pb angle (°); lines: means")
     if known:
-        for marker, colour, (label, values) in zip(LINE_MARKERS, LINE_COLOURS, known.items()):
-            panels[1].plot(range(3), values, f"{marker}-", color=colour, label=cell_title(label))
+        for number, (marker, colour, (label, values)) in enumerate(zip(LINE_MARKERS, LINE_COLOURS, known.items())):
+            places = np.arange(3) + 0.12 * (number - (len(known) - 1) / 2)
+            panels[1].plot(places, values, marker, color=colour, fillstyle="none", label=cell_title(label))
+            if label in coupled:
+                panels[1].plot(places, coupled[label], marker, color=colour, label=f"{cell_title(label)}, SOC")
         panels[1].set_xticks(range(3), ["Γ-X", "Γ-Y", "Γ-Z"])
         panels[1].set_ylabel("Electron mass (m$_0$)")
         panels[1].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)

@@ -32,6 +32,15 @@ for label, found in excited.items():
         print("   ", found.statement)
 
 # %% [markdown]
+# The energies lie within some hundredths of an eV of the Kohn-Sham gap at Γ: below it at 0 and 25 % FA, above it at 100 %. That is
+# an observation. Nothing computed here explains the change of sign, and it is worth little: in a periodic cell with a semilocal
+# functional the energy stays near the Kohn-Sham gap, and it says little on its own.
+
+# %%
+for label, found in excited.items():
+    print(f"{label}: {found.energy_ev - found.ks_gap_ev:+.3f} eV from the Kohn-Sham gap")
+
+# %% [markdown]
 # ## Where the density changed
 #
 # The difference of the densities of the 25 % cell, cut through its strongest gain, and its sums along the axes.
@@ -49,6 +58,21 @@ plot_density_change(difference, study.structure("fa025-b"), "25 % FA, along b")
 # Frozen orbitals (each sums to 1) and the relaxed difference of densities. Shares depend on how space is divided among atoms:
 # bars are the mean of four schemes, lines their range. A share is to be held against that of a uniform charge (open marks), since
 # FA takes room.
+
+# %%
+for label, found in excited.items():
+    with_fa = [part for part in found.partitions if part.electron and "FA" in part.electron]
+    volumes = [part.volume["FA"] for part in with_fa if part.volume]
+    if not volumes:
+        continue
+    shares = {"electron": [part.electron["FA"] for part in with_fa], "hole": [part.hole["FA"] for part in with_fa]}
+    told = ", ".join(f"{name} {min(values):.3f} to {max(values):.3f}" for name, values in shares.items())
+    print(f"{label}: FA has of the frozen {told}; of the volume {min(volumes):.2f} to {max(volumes):.2f}")
+
+# %% [markdown]
+# In every cell with FA and by every scheme it has less than a tenth of the share that it has of the volume: at this level the electron and
+# the hole are on lead and bromine, and the claim that FA takes the excited charge is not supported. A semilocal functional spreads
+# charge too far, so a hybrid might find more on FA; nothing here shows that it would.
 
 # %%
 from corecrown.postprocess.plots.excitation import plot_shares

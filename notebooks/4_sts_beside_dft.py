@@ -54,24 +54,50 @@ for name, group in analysis.result.groups.items():
 # ## DFT through the junction
 #
 # The density of states is broadened by temperature and derivative, weighted by the transmission of the barrier, and moved: a rigid
-# shift and a scissor, with uncertainties. The scissor is what separates a bulk Kohn-Sham gap from a tunnelling gap of a confined
-# platelet; the ledger of `corecrown compare` takes it apart.
+# shift and a scissor. The junction is that of the sweeps (temperature, set point, bandwidth), and the standard errors come from fits
+# to averages of resampled platelets. Where the shapes differ, shift and scissor are worth less than these errors say: read the notes.
 
 # %%
-from corecrown.postprocess.sts.beside import cell_dos
-from corecrown.postprocess.sts.overlay import Junction, fit_overlay
+from corecrown.postprocess.sts.beside import cell_dos, overlays
 
 study = read_reference(reference_names()[0])
-core = analysis.spectra["core-centre"]
-edges = analysis.result.groups["core-centre"]
-junction = Junction(temperature_k=292, distance_nm=0.6, bandwidth_v=0.05)
-dos = cell_dos(study, "fa000")
-fit = fit_overlay(core.bias_v, core.mean_didv, dos, junction, (edges.vbm_v.value, edges.cbm_v.value))
-print(f"shift {fit.shift_ev:+.3f} eV, scissor {fit.scissor_ev:+.3f} ± {fit.scissor_error_ev or 0:.3f} eV, R² {fit.r_squared:.2f}")
+overlay = next(one for one in overlays(analysis, study) if one.group == "core-centre")
+core, fit = analysis.spectra["core-centre"], overlay.fit
+dos = cell_dos(study, overlay.cell)
+measured = analysis.result.groups["core-centre"].gap_ev.value
+print(f"shift {fit.shift_ev:+.3f} ± {fit.shift_error_ev:.3f} eV, scissor {fit.scissor_ev:+.3f} ± {fit.scissor_error_ev:.3f} eV")
+for note in overlay.notes:
+    print("-", note)
 
-for row in study.compare("sts-core-crown").ledger:
-    value = "–" if row.value_ev is None else f"{row.value_ev:+.2f}"
-    print(f"{value:>6}  {row.term}")
+# %% [markdown]
+# The scissor is what the computed gap is widened by until the two spectra lie over each other. It is not the distance of the gaps:
+# the measured gap is that between first peaks, and peaks of the density of states lie beyond its edges.
+
+# %%
+moved = dos.gap_ev + fit.scissor_ev
+print(f"computed gap {dos.gap_ev:.3f} + scissor {fit.scissor_ev:+.3f} = {moved:.3f} eV between the edges as fitted")
+print(f"{moved:.3f} + {measured - moved:.3f} eV of peaks beyond these edges = {measured:.3f} eV between first peaks")
+
+# %% [markdown]
+# ## The ledger
+#
+# `corecrown compare` lists what lies between the bulk gap and the measured one, and starts from the highest level of theory that was
+# computed. Here it starts from the level of the overlay, PBE without spin-orbit coupling, and from the same synthetic sweeps, so that
+# it takes apart the very distance that the overlay bridges. The terms before the sum add up to it; those without a value are not
+# in it.
+
+# %%
+from corecrown.postprocess.experiment import load_experiment
+from corecrown.postprocess.ledger import build_ledger
+from corecrown.postprocess.sts.saving import to_experiment
+
+cell = study[overlay.cell]
+level = next(level for level in cell.levels if level.functional == cell.settings.functional and not level.spin_orbit)
+same_level = cell.model_copy(update={"levels": [level], "masses_spin_orbit": None})
+place = to_experiment(analysis.result, "synthetic").places["core-centre"]
+for row in build_ledger(same_level, place, load_experiment("sts-core-crown")):
+    value = "–" if row.value_ev is None else f"{row.value_ev:+.3f}"
+    print(f"{value:>7}  {row.term}")
 
 # %% [markdown]
 # ## The figure
@@ -84,5 +110,6 @@ with paper_style():
     figure = new_figure(PAGE_MM, 75)
     left, right = figure.subplots(1, 2)
     spectra_figure(analysis, left)
-    overlay_figure(core, dos, junction, fit, right)
+    gap = analysis.result.groups[overlay.group].gap_ev.value
+    overlay_figure(core, dos, overlay.junction, fit, right, measured_gap_ev=gap)
 figure

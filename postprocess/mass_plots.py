@@ -14,6 +14,7 @@ from corecrown.postprocess.mass_path_bands import coordinates_text, path_lines, 
 from corecrown.postprocess.mass_paths import PathMass, PathMasses
 from corecrown.postprocess.mass_table import DIRECTIONS, MassRow, Source, mass_table
 from corecrown.postprocess.mass_tensors import mass_along
+from corecrown.postprocess.plots.cells import turned_deg
 from corecrown.postprocess.plots.style import (
     COLUMN_MM,
     CONDUCTION,
@@ -31,16 +32,23 @@ __all__ = ["plot_inplane_masses", "plot_masses", "plot_path_masses"]
 
 _COLOURS = {"x": LINE_COLOURS[1], "y": LINE_COLOURS[2], "z": LINE_COLOURS[0]}
 _MARKERS = {"x": "o", "y": "s", "z": "^"}
-_LINE_STYLES = ("solid", (0, (5, 1.5)), (0, (2, 1)), (0, (5, 1, 1, 1)))
+_LINE_STYLES = ("solid", (0, (5, 1.5)), (0, (2, 1)), (0, (5, 1, 1, 1)), (0, (8, 1, 1, 1, 1, 1)))
+"""Not as many as there are colours, so that both together repeat late."""
+
+_DIRECTION_STYLES = {"x": "solid", "y": (0, (4, 1.5)), "z": (0, (1, 1))}
+"""Lines of directions, so that they are told apart without colour."""
 
 SHOWN_MEV = 120.0
+
+LEAST_CHANGE = 0.05
+"""Smaller relative changes of a mass are within the convergence of its tensor and get no arrow."""
 
 
 def plot_masses(cells: Sequence[CellResult], *, source: Source = "tensor", spin_orbit: bool = False) -> Figure:
     """Draw the masses of electrons and holes along Γ-X, Γ-Y, Γ-Z against FA content.
 
-    An arrow goes from the reference cell's mass to that of each other cell, in the order of content. Open symbols are
-    masses that are not converged.
+    An arrow goes from the reference cell's mass to that of each other cell, in the order of content; changes below 5 %
+    have none. Open symbols are masses that are not converged. Cells whose FA left its axis are said to have turned.
 
     Parameters
     ----------
@@ -52,7 +60,8 @@ def plot_masses(cells: Sequence[CellResult], *, source: Source = "tensor", spin_
         raise InputError("cells: none has masses", "run the step masses")
     rows.sort(key=lambda row: (row.fa_percent or 0.0, row.alignment or ""))
     carriers = [carrier for carrier in Carrier if any(row.carrier is carrier for row in rows)]
-    names = {row.cell: _content_name(row) for row in rows}
+    turned = {cell.label: turned_deg(cell) for cell in cells}
+    names = {row.cell: _content_name(row, turned.get(row.cell)) for row in rows}
     places = {cell: place for place, cell in enumerate(names)}
     with paper_style():
         figure = new_figure(COLUMN_MM, 52 * len(carriers) + 8)
@@ -93,7 +102,7 @@ def plot_inplane_masses(masses: Mapping[str, MassTensor], *, ax: PolarAxes | Non
             radii = np.array([np.nan if value is None else value for value in along])
             axes.plot(
                 angles, radii, color=LINE_COLOURS[index % len(LINE_COLOURS)],
-                linestyle=_LINE_STYLES[index // len(LINE_COLOURS) % len(_LINE_STYLES)], linewidth=1.0, label=name,
+                linestyle=_LINE_STYLES[index % len(_LINE_STYLES)], linewidth=1.0, label=name,
             )  # fmt: skip
         axes.set_xticks(np.arange(0, 2 * np.pi, np.pi / 4), ["a (Γ-X)", "", "b (Γ-Y)", "", "", "", "", ""])
         axes.tick_params(axis="x", pad=2)
@@ -105,7 +114,7 @@ def plot_inplane_masses(masses: Mapping[str, MassTensor], *, ax: PolarAxes | Non
         axes.grid(color="0.85", linewidth=0.5)
         axes.set_title(title or "mass in the a-b plane ($m_0$)")
         if len(known) > 1:
-            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=2)
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=2, handlelength=2.8)
     return figure
 
 
@@ -139,7 +148,9 @@ def plot_path_masses(band_structure: Any, result: PathMasses, *, ax: Axes | None
             x = np.linspace(0, reach, 60)
             parabola = sign * 1e3 * HARTREE_EV * (x * BOHR_ANGSTROM) ** 2 / (2 * (row.mass or np.inf))
             near = np.abs(parabola) <= SHOWN_MEV
-            ax.plot(x[near], parabola[near], color=colour, linestyle=_LINE_STYLES[index % 4], linewidth=0.8)
+            ax.plot(
+                x[near], parabola[near], color=colour, linestyle=_LINE_STYLES[index % len(_LINE_STYLES)], linewidth=0.8
+            )
         for name, index in names.items():
             line = _LINE_STYLES[index % len(_LINE_STYLES)]
             ax.plot(
@@ -165,17 +176,18 @@ def _draw_masses(ax: Axes, rows: list[MassRow], places: dict[str, int]) -> None:
         colour, marker = _COLOURS[direction], _MARKERS[direction]
         start = None if reference is None else reference.masses[index]
         if start is not None:
-            ax.axhline(start, color=colour, linewidth=0.5, linestyle=(0, (1, 2)), zorder=1)
+            ax.axhline(start, color=colour, linewidth=0.5, linestyle=_DIRECTION_STYLES[direction], zorder=1)
         for row in rows:
             mass = row.masses[index]
             if mass is None:
                 continue
             x = places[row.cell] + 0.2 * (index - 1)
             ax.plot(x, mass, marker, color=colour, markerfacecolor=colour if row.converged else "white", zorder=3)
-            if start is not None and not row.reference and mass != start:
+            if start is not None and not row.reference and abs(mass / start - 1) >= LEAST_CHANGE:
                 ax.annotate(
                     "", (x, mass), (x, start), zorder=2,
                     arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 0.8,
+                                "linestyle": _DIRECTION_STYLES[direction],
                                 "shrinkA": 0, "shrinkB": 2, "mutation_scale": 6},
                 )  # fmt: skip
         ax.plot([], [], marker, color=colour, label=f"Γ-{direction.upper()}")
@@ -188,8 +200,10 @@ def _draw_masses(ax: Axes, rows: list[MassRow], places: dict[str, int]) -> None:
     ax.margins(x=0.05, y=0.12)
 
 
-def _content_name(row: MassRow) -> str:
+def _content_name(row: MassRow, turned: float | None) -> str:
     along = f"\n∥ {row.alignment}" if row.alignment else ""
+    if turned is not None:
+        along += f", now\n{turned:.0f}° off"
     return f"{row.fa_percent:g}{along}"
 
 

@@ -3,22 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
-from corecrown.errors import CorecrownError, InputError
+from corecrown.errors import InputError
 from corecrown.postprocess.experiment import Computed, Quantity, load_experiment
 from corecrown.postprocess.results import CellResult, Result, StudyResult
 from corecrown.postprocess.shifts import gap_of, level_differs, shift_uncertainty, why_no_gap
 from corecrown.postprocess.study import Study
-from corecrown.resources import input_folder, read_yaml
+from corecrown.postprocess.study_input import protocol_of, relaxes_lattice
 
 __all__ = ["Basis", "Claim", "LevelGap", "PaperComparison", "Verdict", "compare_with_paper", "judge"]
 
 REFERENCE = "fa000"
-STUDY_INPUT = "study.yaml"
 
 
 class Verdict(StrEnum):
@@ -216,41 +213,18 @@ def _answer(ask: Callable[[Basis], Claim], bases: Sequence[Basis]) -> Claim:
 
 
 def _basis(name: str, study: Study, stated: Computed) -> Basis:
-    protocol = _protocol(study.result.protocol)
     comparison = study.result.comparison
     uncertainty = comparison.gap_uncertainty_ev if comparison is not None else None
     return Basis(
         name=name,
         result=study.result,
         stated=stated,
-        gap_uncertainty_ev=protocol.get("gap_uncertainty_ev") if uncertainty is None else uncertainty,
-        lattice_relaxed=_lattice_relaxed(study, protocol),
+        gap_uncertainty_ev=protocol_of(study).get("gap_uncertainty_ev") if uncertainty is None else uncertainty,
+        lattice_relaxed=_lattice_relaxed(study),
     )
 
 
-def _protocol(name: str) -> dict[str, Any]:
-    path = input_folder("protocols", f"{name}.yaml")
-    return read_yaml(path) if path.is_file() else {}
-
-
-def _lattice_relaxed(study: Study, protocol: dict[str, Any]) -> bool | None:
-    """Tell whether lattices were relaxed, from the protocol and what the study's file lays over it."""
-    if not any("relax" in cell.timings for cell in study.result.cells):
-        return False
-    if not protocol:
-        return None
-    overrides = _part(_study_input(study.folder), "overrides")
-    chosen = _part(overrides, "relax").get("relax_cell")
-    return bool(_part(protocol, "relax").get("relax_cell", True) if chosen is None else chosen)
-
-
-def _part(content: dict[str, Any], key: str) -> dict[str, Any]:
-    part = content.get(key)
-    return part if isinstance(part, dict) else {}
-
-
-def _study_input(folder: Path) -> dict[str, Any]:
-    try:
-        return read_yaml(folder / STUDY_INPUT)
-    except CorecrownError:
-        return {}
+def _lattice_relaxed(study: Study) -> bool | None:
+    """Tell whether lattices are those of the level of theory; where nothing was relaxed they are not."""
+    relaxed = any("relax" in cell.timings for cell in study.result.cells)
+    return relaxes_lattice(study) if relaxed else False

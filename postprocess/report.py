@@ -10,13 +10,13 @@ from corecrown.errors import CorecrownError, InputError
 from corecrown.files import write_whole
 from corecrown.postprocess.plots import (
     CellPanel,
-    cell_title,
     plot_band_structures,
     plot_electronic_structure,
     plot_lattice,
     plot_level_shifts,
     plot_pdos_stack,
     plot_shifts,
+    result_title,
 )
 from corecrown.postprocess.plots.excitation import ExcitedCell, plot_density_changes
 from corecrown.postprocess.plots.isosurfaces import CELLS_ABREAST, plot_excitation_surfaces
@@ -24,16 +24,17 @@ from corecrown.postprocess.report_ensembles import ensemble_tables
 from corecrown.postprocess.report_excitation import (
     CHANGES_CAPTION,
     SHARES_CAPTION,
-    SURFACES_CAPTION,
     excitation_statements,
     excitation_table,
     excited_cell,
     partition_table,
     relaxed_table,
     shares_figure,
+    surfaces_caption,
 )
 from corecrown.postprocess.report_figures import UNWRITABLE, ReportFigure, draw_figures
-from corecrown.postprocess.report_masses import mass_figures, masses_table, trend_tables
+from corecrown.postprocess.report_geometry import RELAXED, geometries_of, geometry_sentence
+from corecrown.postprocess.report_masses import mass_figures, trend_tables, untabled_notes
 from corecrown.postprocess.report_page import facts_of, render_page, script_json
 from corecrown.postprocess.report_paper import paper_table, programs_text
 from corecrown.postprocess.report_sts import (
@@ -53,8 +54,14 @@ from corecrown.postprocess.report_tables import (
     provenance_tables,
     split_table,
 )
-from corecrown.postprocess.report_text import Table, common_level, reference_cell
-from corecrown.postprocess.results import CellResult, StudyResult
+from corecrown.postprocess.report_text import (
+    Table,
+    common_level,
+    reference_cell,
+    same_crystals,
+    without_empty_columns,
+)
+from corecrown.postprocess.results import CellResult, Comparison, StudyResult
 from corecrown.postprocess.scene import MOST_ATOMS, build_scene
 from corecrown.postprocess.sts.storage import read_analysis
 from corecrown.postprocess.study import Study
@@ -85,7 +92,7 @@ class _Section:
     listed: list[str] = field(default_factory=list)
 
     def holds_something(self) -> bool:
-        return bool(self.tables or self.figures or self.scenes or self.remarks or self.text)
+        return bool(self.tables or self.figures or self.scenes or self.remarks or self.text or self.listed)
 
 
 def write_report(study: Study) -> Path:
@@ -110,6 +117,7 @@ def make_report(study: Study) -> ReportFiles:
     troubles = [*writer.troubles, *undrawn]
     for section in sections:
         section.figures = [figure for figure in section.figures if figure.svg]
+        section.tables = [without_empty_columns(table) for table in section.tables]
     sections = [section for section in sections if section.holds_something()]
     page = render_page(study.result, sections, troubles)
     path = study.folder / REPORT_FILE
@@ -123,6 +131,7 @@ class _Writer:
     def __init__(self, study: Study) -> None:
         self.study = study
         self.cells = study.result.cells
+        self.geometries = geometries_of(study)
         self.troubles = [
             f"{cell.label}: {step} failed: {reason}" for cell in self.cells for step, reason in cell.failed.items()
         ]
@@ -138,7 +147,7 @@ class _Writer:
             self._sts(),
             _Section("paper", "Beside the source study", _present([paper_table(self.study)])),
             _Section("levels", "Levels of theory", _present([levels_table(self.cells)]), self._level_figures()),
-            _Section("lattice", "Lattice", [lattice_table(self.cells)], self._lattice_figures()),
+            _Section("lattice", "Lattice", [lattice_table(self.cells, self.geometries)], self._lattice_figures()),
             _Section(
                 "electronic-structure", "Electronic structure", _present([character_table(self.cells)]), electronic
             ),
@@ -146,11 +155,9 @@ class _Writer:
             _Section(
                 "masses",
                 "Effective masses",
-                [
-                    *trend_tables(self.cells),
-                    *_present([masses_table(self.cells, spin_orbit=coupled) for coupled in (False, True)]),
-                ],
-                mass_figures(self.cells),
+                trend_tables(self.cells),
+                mass_figures(self.cells, self.study.result.same_structures),
+                listed=untabled_notes(self.cells),
             ),
             _Section(
                 "excitation",
@@ -160,7 +167,7 @@ class _Writer:
                 text=excitation_statements(self.cells),
             ),
             _Section("ensembles", "Ensembles", ensemble_tables(self.study.result.ensembles)),
-            _Section("structures", "Structures", scenes=self._scenes(), text=_SCENE_TEXT),
+            _Section("structures", "Structures", scenes=self._scenes(), text=[_SCENE_TEXT]),
             _Section(
                 "provenance",
                 "Settings and provenance",
@@ -171,7 +178,7 @@ class _Writer:
         ]
 
     def _comparison(self) -> _Section:
-        comparison = self.study.result.comparison
+        comparison = _in_order(self.study.result)
         if comparison is None:
             return _Section(
                 "comparison",
@@ -182,19 +189,21 @@ class _Writer:
         tables = _present([comparison_table(comparison), ledger_table(comparison), split_table(comparison)])
         figures = []
         if any(row.shift_ev for row in comparison.rows):
+            same = self.study.result.same_structures
             known = any(row.shift_uncertainty_ev for row in comparison.rows)
             figures = [
                 ReportFigure(
                     "gap-shifts",
                     f"Shift of the band gap from {reference_cell(comparison) or 'the reference cell'}: computed "
                     f"(circles) and measured by STS (squares).{_level_sentence(self.cells)}"
-                    + (" Bars are the uncertainties of the table." if known else " Uncertainties are not known."),
-                    lambda: plot_shifts(comparison),
+                    f" {'Bars are the uncertainties of the table.' if known else 'Uncertainties are not known.'}"
+                    f"{same_crystals(same, [row.cell for row in comparison.rows])}",
+                    lambda: plot_shifts(comparison, cells=self.cells),
                 )
             ]
         scales = scales_of(self.study.result)
         if scales:
-            table, figure = alignment_part(scales)
+            table, figure = alignment_part(scales, comparison)
             tables.append(table)
             figures = [*figures, figure]
         return _Section("comparison", "Comparison with STS", tables, figures, remarks=list(comparison.flags))
@@ -216,24 +225,34 @@ class _Writer:
         reference = self.cells[0].label
         known = _levels_with_gap(self.cells[0])
         shared = {level for cell in self.cells[1:] for level in _levels_with_gap(cell) & known}
-        if len(shared) < 2:
+        if not shared or (len(shared) == 1 and self._has_shifts()):
             return []
+        drawn = [cell.label for cell in self.cells if cell.levels]
         return [
             ReportFigure(
                 "level-shifts",
-                f"Shift of the band gap from {reference} at each level of theory; cutoffs and meshes as in the table.",
-                lambda: plot_level_shifts(self.cells, reference),
+                f"Shift of the band gap from {reference} at each level of theory; cutoffs and meshes as in the table."
+                f"{same_crystals(self.study.result.same_structures, drawn)}",
+                lambda: plot_level_shifts(self.cells, reference, comparison=self.study.result.comparison),
             )
         ]
+
+    def _has_shifts(self) -> bool:
+        """Tell whether shifts at one level are drawn beside the experiment."""
+        comparison = self.study.result.comparison
+        return comparison is not None and any(row.shift_ev for row in comparison.rows)
 
     def _lattice_figures(self) -> list[ReportFigure]:
         if len(self.cells) < 2:
             return []
+        relaxed = set(self.geometries.values()) == {RELAXED}
+        level = _level_sentence(self.cells) if relaxed else ""
         return [
             ReportFigure(
                 "lattice",
                 "Lattice constants as edges of the pseudo-cubic cell. A ring marks the axis along which the "
-                f"formamidinium was put; where it lies now is in the table of octahedra.{_level_sentence(self.cells)}",
+                "formamidinium was put; where it lies now is in the table of octahedra."
+                f"{geometry_sentence(self.geometries)}{level}",
                 lambda: plot_lattice(self.cells),
             )
         ]
@@ -241,7 +260,7 @@ class _Writer:
     def _electronic_figures(self) -> list[ReportFigure]:
         panels = [
             CellPanel(
-                cell_title(cell.label),
+                result_title(cell),
                 self._load(cell, "bands", self.study.bands),
                 self._load(cell, "dos", self.study.dos),
                 cell.edges,
@@ -253,7 +272,10 @@ class _Writer:
         dos = any(panel.dos is not None for panel in panels)
         note = common_level(self.cells) or ""
         level = _level_sentence(self.cells)
-        of_bands = "Band structures of the cells, energies from the valence edge; dots mark the edges."
+        of_bands = (
+            "Band structures of the cells, energies from the valence edge; large dots mark the edges, small ones the "
+            "k-points that were computed."
+        )
         of_dos = (
             "Projected densities of states, stacked by species and orbital; the line is the total, with what the "
             "projections miss."
@@ -286,7 +308,7 @@ class _Writer:
             cells = excited[first : first + CELLS_ABREAST]
             ending = f"-from-{first + 1}" if first else ""
             surfaces = partial(plot_excitation_surfaces, cells)
-            pictures.append(ReportFigure(f"excitation-surfaces{ending}", SURFACES_CAPTION, surfaces, wide=True))
+            pictures.append(ReportFigure(f"excitation-surfaces{ending}", surfaces_caption(cells), surfaces, wide=True))
             if any(cell.difference is not None for cell in cells):
                 changes = partial(plot_density_changes, cells)
                 pictures.append(ReportFigure(f"density-change{ending}", CHANGES_CAPTION, changes, wide=True))
@@ -322,15 +344,28 @@ class _Writer:
                 self.troubles.append(f"{cell.label}: {len(structure)} atoms are too many to draw")
                 continue
             scene = build_scene(structure)
-            scenes.append({"label": cell.label, "elements": scene["elements"], "json": script_json(scene)})
+            names = {"label": cell.label, "title": result_title(cell)}
+            scenes.append({**names, "elements": scene["elements"], "json": script_json(scene)})
         return scenes
 
 
-_SCENE_TEXT = ["Drag or use the arrow keys to turn a structure, the wheel or + and − to zoom, a double click to reset."]
+_SCENE_TEXT = (
+    "Drag or use the arrow keys to turn a structure; zoom with + and −, or with the wheel while Ctrl is held or after "
+    "a click into it; a double click resets."
+)
 
 
 def _cell_notes(result: StudyResult) -> list[str]:
     return [*result.notes, *(f"{cell.label}: {note}" for cell in result.cells for note in cell.notes)]
+
+
+def _in_order(result: StudyResult) -> Comparison | None:
+    """Return the comparison with its rows in the order of the cells."""
+    if result.comparison is None:
+        return None
+    places = {cell.label: place for place, cell in enumerate(result.cells)}
+    rows = sorted(result.comparison.rows, key=lambda row: places.get(row.cell, len(places)))
+    return result.comparison.model_copy(update={"rows": rows})
 
 
 def _levels_with_gap(cell: CellResult) -> set[tuple[str, bool]]:

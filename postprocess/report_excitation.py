@@ -8,22 +8,22 @@ from pymatgen.core import Structure
 
 from corecrown.postprocess.excitation_cubes import read_density
 from corecrown.postprocess.excitation_level import excitation_level
-from corecrown.postprocess.plots.cells import cell_title
+from corecrown.postprocess.plots.cells import result_title
 from corecrown.postprocess.plots.excitation import ExcitedCell, plot_shares
-from corecrown.postprocess.report_text import NOTHING, Table, notes_of, number_text, shares_text, unique
+from corecrown.postprocess.report_text import NOTHING, Table, joined, merged_notes, number_text, shares_text, unique
 from corecrown.postprocess.results import CellResult, ChargePartition, Excitation
 
 __all__ = [
     "CHANGES_CAPTION",
     "EXCITATION_TEXT",
     "SHARES_CAPTION",
-    "SURFACES_CAPTION",
     "excitation_statements",
     "excitation_table",
     "excited_cell",
     "partition_table",
     "relaxed_table",
     "shares_figure",
+    "surfaces_caption",
 ]
 
 EXCITATION_TEXT = (
@@ -39,15 +39,30 @@ SHARES_CAPTION = (
     "and lost by the relaxed density. Bars: mean of the schemes; lines: their range; diamonds: share of the volume, "
     "which a uniform charge would have."
 )
+_CHANGE = "Δρ (yellow gains, cyan loses)"
 CHANGES_CAPTION = (
     "Density of the excited state less that of the ground state, summed along each axis of the cell, to one scale of "
     "colours. Red gains, blue loses; points are atoms, FA in one colour."
 )
-SURFACES_CAPTION = (
-    "|ψ|² of the emptied (cyan) and the filled orbital (yellow) of the ground state, and Δρ (yellow gains, cyan "
-    "loses), as surfaces that enclose half of each electron and half of ∫|Δρ|, at the level below each; flat where "
-    "the cell cuts them. Octahedra and molecules are drawn whole, beyond the cell where they reach."
-)
+
+
+def surfaces_caption(cells: Sequence[ExcitedCell]) -> str:
+    """Say what the surfaces of cells are, of those densities that there are."""
+    orbitals = [name for cell in cells for name in cell.orbitals]
+    emptied = ["the emptied (cyan)"] if any(not name.startswith("cbm") for name in orbitals) else []
+    filled = ["the filled orbital (yellow)"] if any(name.startswith("cbm") for name in orbitals) else []
+    shown, enclosed = [], []
+    if orbitals:
+        drawn = joined([*emptied, *filled]) if filled else "the emptied orbital (cyan)"
+        shown.append(f"|ψ|² of {drawn} of the ground state")
+        enclosed.append("each electron")
+    if any(cell.difference is not None for cell in cells):
+        shown.append(f"{'' if orbitals else 'Density of the excited state less that of the ground state, '}{_CHANGE}")
+        enclosed.append("∫|Δρ|")
+    return (
+        f"{', and '.join(shown)}, as surfaces that enclose half of {joined(enclosed)}, at the level below each; flat "
+        "where the cell cuts them. Octahedra and molecules are drawn whole, beyond the cell where they reach."
+    )
 
 
 def excitation_table(cells: Sequence[CellResult]) -> Table | None:
@@ -61,11 +76,11 @@ def excitation_table(cells: Sequence[CellResult]) -> Table | None:
             changed = [shares_text(groups) for groups in (found.gained_by_group, found.lost_by_group)]
             energies = (number_text(found.energy_ev), number_text(found.ks_gap_ev))
             rows.append((cell.label, found.kind, *energies, kept, *moved, *changed, number_text(found.moved_e, 2)))
-            notes += notes_of(cell.label, found)
             level = excitation_level(cell, found)
             notes.append(f"computed with {level}" if level else f"{cell.label}: level of the excitation not recorded")
             if found.scheme:
                 notes.append(f"space shared out by {found.scheme}")
+    said = [(cell.label, note) for cell in cells for found in cell.excitation for note in found.notes]
     if not rows:
         return None
     return Table(
@@ -74,7 +89,7 @@ def excitation_table(cells: Sequence[CellResult]) -> Table | None:
         "Gained and lost: difference of the relaxed densities, in electrons.",
         ("Cell", "Kind", "Energy", "Kohn-Sham gap", "Kept", "Electron", "Hole", "Gained", "Lost", "Moved"),
         rows,
-        unique(notes),
+        [*unique(notes), *merged_notes(said)],
         frozenset({1, 5, 6, 7, 8}),
     )
 
@@ -155,7 +170,7 @@ def _four(partition: ChargePartition, group: str) -> str:
 def excitation_statements(cells: Sequence[CellResult]) -> list[str]:
     """Return what the numbers say of the share of FA, a line an excitation, and what to keep in mind."""
     said = [
-        f"{cell_title(cell.label)}, {found.kind}: {found.statement}"
+        f"{result_title(cell)}, {found.kind}: {found.statement}"
         for cell in cells
         for found in cell.excitation
         if found.statement
@@ -165,7 +180,8 @@ def excitation_statements(cells: Sequence[CellResult]) -> list[str]:
 
 def shares_figure(cells: Sequence[CellResult]) -> Figure:
     """Return the figure of shares of the first excitation of each cell."""
-    return plot_shares({cell.label: first for cell in cells if (first := _first(cell)) is not None})
+    excitations = {cell.label: first for cell in cells if (first := _first(cell)) is not None}
+    return plot_shares(excitations, titles={cell.label: result_title(cell) for cell in cells})
 
 
 def excited_cell(cell: CellResult, folder: Path) -> ExcitedCell | None:
@@ -194,7 +210,7 @@ def excited_cell(cell: CellResult, folder: Path) -> ExcitedCell | None:
     known = [one for one in (difference, *orbitals.values()) if one is not None]
     if not known:
         return None
-    return ExcitedCell(cell_title(cell.label), _labelled(known[0].structure, cell), orbitals, difference)
+    return ExcitedCell(result_title(cell), _labelled(known[0].structure, cell), orbitals, difference)
 
 
 def _first(cell: CellResult) -> Excitation | None:

@@ -6,13 +6,21 @@ from functools import partial
 from corecrown.postprocess.cells import describe_level
 from corecrown.postprocess.mass_fit import Carrier
 from corecrown.postprocess.mass_plots import plot_inplane_masses, plot_masses
-from corecrown.postprocess.mass_table import Source, arrow, mass_of, mass_table
+from corecrown.postprocess.mass_table import MassRow, Source, arrow, mass_of, mass_table
+from corecrown.postprocess.plots.cells import result_title
 from corecrown.postprocess.report_figures import ReportFigure
-from corecrown.postprocess.report_text import NOTHING, Table, common_level, notes_of, number_text
-from corecrown.postprocess.results import CellResult, Masses, MassTensor
+from corecrown.postprocess.report_text import NOTHING, Table, common_level, merged_notes, number_text, same_crystals
+from corecrown.postprocess.results import CellResult, SameStructure
 
-__all__ = ["mass_figures", "masses_table", "refusals", "trend_tables"]
+__all__ = ["mass_figures", "refusals", "trend_tables", "untabled_notes"]
 
+_UNCERTAIN = 0.05
+"""Smaller changes are within what the steps of the stencils leave on a tensor."""
+
+_ANOTHER_BAND = 0.5
+"""An electron mass without coupling that changes by more than this share is taken for that of another band."""
+
+_ALONG_LINES = "along lines:"
 
 _MEANINGS: dict[Source, str] = {
     "tensor": "1/(M⁻¹)ᵢᵢ at the extremum",
@@ -21,7 +29,7 @@ _MEANINGS: dict[Source, str] = {
 
 
 def trend_tables(cells: Sequence[CellResult]) -> list[Table]:
-    """Return masses along Γ-X, Γ-Y and Γ-Z with arrows of change from the cell without FA, with and without coupling.
+    """Return masses along Γ-X, Γ-Y and Γ-Z with their change from the cell without FA, with and without coupling.
 
     Parameters
     ----------
@@ -37,42 +45,13 @@ def trend_tables(cells: Sequence[CellResult]) -> list[Table]:
     return tables
 
 
-def masses_table(cells: Sequence[CellResult], *, spin_orbit: bool) -> Table | None:
-    """Return effective masses of both carriers, where they were computed."""
-    rows = []
-    notes: list[str] = []
-    for cell in cells:
-        masses: Masses | None = cell.masses_spin_orbit if spin_orbit else cell.masses
-        if masses is None:
-            continue
-        notes += notes_of(cell.label, masses)
-        for carrier in ("electron", "hole"):
-            mass: MassTensor | None = getattr(masses, carrier)
-            if mass is None:
-                rows.append((cell.label, carrier, *[NOTHING] * 7))
-                continue
-            rows.append(
-                (
-                    cell.label,
-                    carrier,
-                    *(number_text(getattr(mass, f"path_gamma_{axis}")) for axis in "xyz"),
-                    *(number_text(getattr(mass, f"gamma_{axis}")) for axis in "xyz"),
-                    "yes" if mass.converged else "no",
-                )
-            )
-            notes += notes_of(f"{cell.label}, {carrier}", mass)
-    if not rows:
-        return None
-    level = _spin_orbit_level(cells) if spin_orbit else common_level(cells)
-    fallback = "spin-orbit" if spin_orbit else "no spin-orbit"
-    return Table(
-        f"Effective masses in electron masses, {level or fallback}: "
-        "parabolas along the path from Γ, and 1/(M⁻¹)ᵢᵢ of the tensor. Hole masses are positive.",
-        ("Cell", "Carrier", "Γ-X path", "Γ-Y path", "Γ-Z path", "x", "y", "z", "Converged"),
-        rows,
-        notes,
-        frozenset({1, 8}),
-    )
+def untabled_notes(cells: Sequence[CellResult]) -> list[str]:
+    """Return why masses are missing at a level at which not a single one is known, so that there is no table of it."""
+    notes = []
+    for coupled in (False, True):
+        if not any(any(row.masses) for source in _MEANINGS for row in _rows(cells, source, coupled=coupled)):
+            notes += _notes(cells, coupled=coupled)
+    return merged_notes(notes)
 
 
 def refusals(cells: Sequence[CellResult]) -> list[str]:
@@ -88,60 +67,125 @@ def refusals(cells: Sequence[CellResult]) -> list[str]:
     return lines
 
 
-def mass_figures(cells: Sequence[CellResult]) -> list[ReportFigure]:
+def mass_figures(cells: Sequence[CellResult], same: Sequence[SameStructure] = ()) -> list[ReportFigure]:
     """Return the figures of masses that there is something to draw for.
 
     Masses against FA content, and the mass against direction in the a-b plane, the plane of a platelet.
+
+    Parameters
+    ----------
+    cells
+        In the order they are drawn.
+    same
+        Cells that are one crystal, which captions say.
     """
     figures = []
     for coupled in (False, True):
-        suffix, level = ("-spin-orbit", ", with spin-orbit coupling") if coupled else ("", "")
-        rows = mass_table(cells, spin_orbit=coupled)
+        suffix = "-spin-orbit" if coupled else ""
+        level = f", {'with' if coupled else 'without'} spin-orbit coupling"
+        rows = _rows(cells, "tensor", coupled=coupled)
+        crystals = same_crystals(same, [row.cell for row in rows if any(row.masses)])
         contents = {row.fa_percent for row in rows if row.fa_percent is not None and any(row.masses)}
         if len(contents) > 1:
             figures.append(
                 ReportFigure(
                     f"masses{suffix}",
                     f"Effective masses along Γ-X, Γ-Y and Γ-Z against FA content{level}; arrows from the cell without "
-                    "FA. Open symbols are not converged.",
+                    f"FA. Open symbols are not converged.{_other_bands(cells, 'figure', coupled=coupled)}{crystals}",
                     partial(plot_masses, cells, spin_orbit=coupled),
                 )
             )
         for carrier in Carrier:
-            found = {cell.label: mass_of(cell, carrier, spin_orbit=coupled) for cell in cells}
+            found = {result_title(cell): mass_of(cell, carrier, spin_orbit=coupled) for cell in cells}
             masses = {
-                label: mass for label, mass in found.items() if mass is not None and mass.tensor_inverse is not None
+                title: mass for title, mass in found.items() if mass is not None and mass.tensor_inverse is not None
             }
+            bands = _other_bands(cells, "figure", coupled=coupled) if carrier is Carrier.ELECTRON else ""
             if masses:
                 figures.append(
                     ReportFigure(
                         f"{carrier.value}-mass-in-plane{suffix}",
                         f"{carrier.value.capitalize()} mass against direction in the a-b plane{level}, in electron "
-                        "masses: 1/(n·M⁻¹·n).",
+                        f"masses: 1/(n·M⁻¹·n).{bands}{crystals}",
                         partial(plot_inplane_masses, masses, title=f"{carrier.value} mass in the a-b plane ($m_0$)"),
                     )
                 )
     return figures
 
 
-def _spin_orbit_level(cells: Sequence[CellResult]) -> str | None:
+def _rows(cells: Sequence[CellResult], source: Source, *, coupled: bool) -> list[MassRow]:
+    return mass_table(cells, source=source, spin_orbit=coupled)
+
+
+def _other_bands(cells: Sequence[CellResult], place: str, *, coupled: bool) -> str:
+    """Say that electron masses without coupling may be those of different bands, and where those with it are."""
+    if coupled:
+        return ""
+    rows = _rows(cells, "tensor", coupled=False)
+    large = [
+        change
+        for row in rows
+        if row.carrier is Carrier.ELECTRON
+        for change in row.changes
+        if change is not None and abs(change) > _ANOTHER_BAND
+    ]
+    spread = " and ".join(dict.fromkeys(_percent(change) for change in (max(large), min(large)))) if large else ""
+    said = f"changes of the electron mass as large as {spread}" if large else "large changes of the electron mass"
+    known = any(any(row.masses) for row in _rows(cells, "tensor", coupled=True))
+    pointer = f"; the {place} with coupling compares one band with itself" if known else ""
+    return (
+        " Without spin-orbit coupling the conduction edge is one of three Pb p bands, not the same one in all cells: "
+        f"{said} compare different bands{pointer}."
+    )
+
+
+def _notes(cells: Sequence[CellResult], *, coupled: bool) -> list[tuple[str, str]]:
+    """Return what is to be said of the masses of each cell, each after its cell and carrier."""
+    notes = []
+    for cell in cells:
+        masses = cell.masses_spin_orbit if coupled else cell.masses
+        if masses is None:
+            continue
+        notes += [(cell.label, note) for note in masses.notes]
+        for carrier in Carrier:
+            mass = mass_of(cell, carrier, spin_orbit=coupled)
+            notes += [(f"{cell.label}, {carrier.value}", note) for note in (mass.notes if mass is not None else ())]
+    return notes
+
+
+def _level(cells: Sequence[CellResult], *, coupled: bool) -> str:
+    """Return the level of theory that all masses share as a sentence, or nothing."""
+    if not coupled:
+        level = common_level([cell for cell in cells if cell.masses is not None])
+        return f" {level}." if level else ""
     names = {
         describe_level(level)
         for cell in cells
         for level in cell.levels
         if level.spin_orbit and cell.masses_spin_orbit is not None
     }
-    return names.pop() if len(names) == 1 else None
+    return f" {names.pop()}." if len(names) == 1 else ""
 
 
 def _trend_table(cells: Sequence[CellResult], source: Source, meaning: str, *, coupled: bool) -> Table | None:
-    rows = [row for row in mass_table(cells, source=source, spin_orbit=coupled) if any(row.masses)]
+    rows = [row for row in _rows(cells, source, coupled=coupled) if any(row.masses)]
     if not rows:
         return None
     level = "with" if coupled else "without"
+    compared = any(change is not None for row in rows if not row.reference for change in row.changes)
+    changes = (
+        "their change from the cell without FA (≈: by less than 5 %, as far as tensors are converged)"
+        if compared
+        else "no changes, since the cell without FA has none along the same lines"
+    )
+    notes = [note for note in _notes(cells, coupled=coupled) if _ALONG_LINES in note[1] or source == "tensor"]
+    if source == "tensor" and any(any(row.masses) for row in _rows(cells, "path", coupled=coupled)):
+        notes = [note for note in notes if _ALONG_LINES not in note[1]]
+    bands = _other_bands(cells, "table", coupled=coupled) if compared and len(rows) > 1 else ""
     return Table(
-        f"Effective masses {level} spin-orbit coupling in electron masses, {meaning}, and their change from the cell "
-        "without FA. Γ-X and Γ-Y lie in the plane of a platelet, Γ-Z is its thickness; hole masses are positive.",
+        f"Effective masses {level} spin-orbit coupling in electron masses, {meaning}, and {changes}"
+        f".{_level(cells, coupled=coupled)} Γ-X and Γ-Y lie in the plane of a platelet, Γ-Z is its thickness; hole "
+        f"masses are positive.{bands}",
         ("Cell", "Carrier", "FA (%)", "Γ-X", "Γ-Y", "Γ-Z", "Converged"),
         [
             (
@@ -156,10 +200,17 @@ def _trend_table(cells: Sequence[CellResult], source: Source, meaning: str, *, c
             )
             for row in rows
         ],
+        merged_notes(notes),
         wordy=frozenset({1, 6}),
     )
 
 
 def _with_arrow(mass: float | None, change: float | None) -> str:
     text = number_text(mass)
-    return text if change is None else f"{text} {arrow(change)} {number_text(100 * change, 0, signed=True)} %"
+    if change is None:
+        return text
+    return f"{text} {'≈' if abs(change) < _UNCERTAIN else arrow(change)} {_percent(change)}"
+
+
+def _percent(change: float) -> str:
+    return f"{number_text(100 * change, 0, signed=True)} %"

@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from corecrown import __version__
 from corecrown.postprocess.cells import describe_level
-from corecrown.postprocess.report_text import number_text, reference_cell, shift_text
-from corecrown.postprocess.results import StudyResult
+from corecrown.postprocess.report_text import bare_level, number_text, readable, reference_cell, shift_text
+from corecrown.postprocess.results import CellResult, Comparison, StudyResult
 
 __all__ = ["facts_of", "inline_svg", "render_page", "script_json"]
 
@@ -21,12 +21,15 @@ DEMO_WARNING = (
     "numbers as results."
 )
 
+_UNKNOWN = "level not recorded"
+
 ENGINES = {"espresso": "Quantum ESPRESSO", "vasp": "VASP"}
 
 
 def render_page(result: StudyResult, sections: Sequence[Any], troubles: Sequence[str]) -> str:
     """Return the page as HTML; a section has what the template asks of it."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False)
+    environment.filters["readable"] = readable
     template = environment.from_string(_shipped("report_template.html"))
     return template.render(
         study=result,
@@ -76,36 +79,71 @@ class _Counter:
 
 def _summary(result: StudyResult) -> list[str]:
     """Say in a few lines what came out."""
-    complete = [cell for cell in result.cells if not cell.failed]
-    failed = len(result.cells) - len(complete)
+    failed = sum(bool(cell.failed) for cell in result.cells)
     cells = f"{len(result.cells)} cell{'s' if len(result.cells) != 1 else ''}"
     lines = [f"{cells}, {failed} of them with a failed step." if failed else f"{cells}, no step failed."]
-    comparison = result.comparison
+    gaps = _shift_lines(result.comparison) or _gap_lines(result.cells) or _level_lines(result.cells)
+    return [*lines, *gaps, *_excitation_lines(result.cells)]
+
+
+def _shift_lines(comparison: Comparison | None) -> list[str]:
+    """Return the gap of the reference and the shifts from it, where a comparison has them."""
     reference = reference_cell(comparison)
-    rows = {row.cell: row for row in comparison.rows} if comparison is not None else {}
-    if reference is not None:
-        row = rows[reference]
-        level = row.level or "level not recorded"
-        lines.append(f"Gap of the reference {reference}: {number_text(row.gap_ev)} eV ({level}).")
-        for label, other in rows.items():
-            if label == reference or other.shift_ev is None:
-                continue
-            measured = ""
-            if other.sts_shift_ev is not None:
-                measured = (
-                    f"; measured at {other.place}: {number_text(other.sts_shift_ev, 2, signed=True)} eV, difference "
-                    f"{number_text(other.difference_ev, signed=True)} eV"
-                )
-            shift = shift_text(other.shift_ev, other.shift_uncertainty_ev)
-            same = "same level" if other.level == row.level else other.level or "level not recorded"
-            lines.append(f"{label}: the gap shifts by {shift} eV ({same}){measured}.")
-        return lines
-    for cell in result.cells:
-        if cell.edges is not None and cell.edges.gap_ev is not None:
-            level = describe_level(cell.settings) if cell.settings else "level not recorded"
-            gap = number_text(cell.edges.gap_ev)
-            lines.append(f"Gap of {cell.label}: {gap} eV ({level}, from {cell.edges.source}).")
+    if comparison is None or reference is None:
+        return []
+    rows = {row.cell: row for row in comparison.rows}
+    base = rows[reference]
+    level = bare_level(base.level)
+    lines = [f"Gap of the reference {reference}: {number_text(base.gap_ev)} eV ({level or _UNKNOWN})."]
+    for label, row in rows.items():
+        if label == reference or row.shift_ev is None:
+            continue
+        measured = ""
+        if row.sts_shift_ev is not None:
+            measured = (
+                f"; measured at {row.place}: {number_text(row.sts_shift_ev, 2, signed=True)} eV, difference "
+                f"{number_text(row.difference_ev, signed=True)} eV"
+            )
+        shift = shift_text(row.shift_ev, row.shift_uncertainty_ev)
+        same = "same level" if bare_level(row.level) == level else bare_level(row.level) or _UNKNOWN
+        lines.append(f"{label}: the gap shifts by {shift} eV ({same}){measured}.")
     return lines
+
+
+def _gap_lines(cells: Sequence[CellResult]) -> list[str]:
+    """Return the gap of each cell from lines or the mesh of its own."""
+    return [
+        f"Gap of {cell.label}: {number_text(cell.edges.gap_ev)} eV "
+        f"({describe_level(cell.settings) if cell.settings else _UNKNOWN}, from {cell.edges.source})."
+        for cell in cells
+        if cell.edges is not None and cell.edges.gap_ev is not None
+    ]
+
+
+def _level_lines(cells: Sequence[CellResult]) -> list[str]:
+    """Return a line a level of theory: the gap of the first cell that has it, and the shifts from that."""
+    gaps: dict[str, dict[str, float]] = {}
+    for cell in cells:
+        for level in cell.levels:
+            if level.gap_ev is not None:
+                gaps.setdefault(describe_level(level), {})[cell.label] = level.gap_ev
+    lines = []
+    for level_name, known in gaps.items():
+        (first, base), *others = known.items()
+        shifts = [f"{label} by {number_text(gap - base, signed=True)} eV" for label, gap in others]
+        ending = f"; from there it shifts in {', '.join(shifts)}" if shifts else ""
+        lines.append(f"Gap of {first}: {number_text(base)} eV ({level_name}){ending}.")
+    return lines
+
+
+def _excitation_lines(cells: Sequence[CellResult]) -> list[str]:
+    """Return a line a kind of excitation: its energy in each cell."""
+    energies: dict[str, list[str]] = {}
+    for cell in cells:
+        for found in cell.excitation:
+            if found.energy_ev is not None:
+                energies.setdefault(found.kind, []).append(f"{number_text(found.energy_ev)} eV in {cell.label}")
+    return [f"Excitation energy, {kind}: {', '.join(known)}." for kind, known in energies.items()]
 
 
 def _shipped(name: str) -> str:

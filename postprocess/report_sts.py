@@ -9,8 +9,17 @@ from matplotlib.figure import Figure
 from corecrown.errors import InputError
 from corecrown.postprocess.experiment import load_experiment
 from corecrown.postprocess.report_figures import ReportFigure
-from corecrown.postprocess.report_text import NOTHING, Table, number_text, range_text, shift_text, unique
-from corecrown.postprocess.results import StudyResult
+from corecrown.postprocess.report_text import (
+    NOTHING,
+    Table,
+    bare_level,
+    joined,
+    number_text,
+    range_text,
+    shift_text,
+    unique,
+)
+from corecrown.postprocess.results import Comparison, StudyResult
 from corecrown.postprocess.sts.alignment import ScaleRow, energy_scales
 from corecrown.postprocess.sts.beside import cell_dos
 from corecrown.postprocess.sts.figures import (
@@ -29,6 +38,16 @@ from corecrown.postprocess.sts.storage import StoredAnalysis
 from corecrown.postprocess.study import Study
 
 __all__ = ["alignment_part", "interval_text", "scales_of", "sts_figures", "sts_remarks", "sts_tables"]
+
+_DFT = "DFT "
+_SCALES = {
+    "STS": "STS",
+    "synthetic": "synthetic sweeps",
+    "UPS": "photoemission",
+    "optical": "optics",
+    "DFT": "DFT",
+}
+"""What a scale is called in a sentence, by the first word of its rows."""
 
 
 def sts_tables(stored: StoredAnalysis) -> list[Table]:
@@ -98,8 +117,16 @@ def scales_of(study: StudyResult) -> list[ScaleRow]:
     return energy_scales(experiment, {row.cell: row.gap_ev for row in comparison.rows if row.gap_ev is not None})
 
 
-def alignment_part(rows: list[ScaleRow]) -> tuple[Table, ReportFigure]:
-    """Return the table and the figure of all energy scales."""
+def alignment_part(rows: list[ScaleRow], comparison: Comparison | None = None) -> tuple[Table, ReportFigure]:
+    """Return the table and the figure of all energy scales.
+
+    Parameters
+    ----------
+    rows
+        As they are drawn.
+    comparison
+        Whose computed gaps are drawn; their level of theory stands in the caption.
+    """
     table = Table(
         "Edges on all scales, in eV from E_F of the substrate, as they are stated: separate scales, not one.",
         ("Scale", "Valence edge", "Conduction edge", "Joined to the others by"),
@@ -110,13 +137,23 @@ def alignment_part(rows: list[ScaleRow]) -> tuple[Table, ReportFigure]:
         ["no uncertainties: the comparison has those of gaps and shifts; an optical gap has no edges of its own"],
         frozenset({3}),
     )
+    names = {_SCALES.get(row.label.split(" ", maxsplit=1)[0], row.label) for row in rows}
+    scales = [name for name in _SCALES.values() if name in names]
+    levels = _levels_drawn(rows, comparison)
+    level = f" The computed gaps are those of {'; '.join(levels)}." if levels else ""
     return table, ReportFigure(
         "energy-scales",
-        "Edges by STS, photoemission, optics and DFT, hung as the table says. The scales do not agree; the table says "
-        "by how much.",
+        f"Edges by {joined(scales)}, hung as the table says. The scales do not agree; the table says by how much."
+        f"{level}",
         lambda: alignment_figure(rows),
         wide=True,
     )
+
+
+def _levels_drawn(rows: list[ScaleRow], comparison: Comparison | None) -> list[str]:
+    drawn = {row.label.removeprefix(_DFT) for row in rows if row.label.startswith(_DFT)}
+    known = [bare_level(row.level) for row in comparison.rows if row.cell in drawn] if comparison is not None else []
+    return unique([level for level in known if level is not None])
 
 
 def sts_remarks(result: StsResult) -> list[str]:
@@ -298,6 +335,8 @@ def _overlay_figures(stored: StoredAnalysis, study: Study | None, made: str) -> 
     figures = []
     for one in stored.overlays:
         fit, junction, spectrum = one.fit, one.junction, stored.analysis.spectra.get(one.group)
+        measured = stored.analysis.result.groups.get(one.group)
+        gap = None if measured is None else measured.gap_ev.value
         if study is None or fit is None or junction is None or spectrum is None:
             continue
         figures.append(
@@ -306,14 +345,16 @@ def _overlay_figures(stored: StoredAnalysis, study: Study | None, made: str) -> 
                 f"{made}Density of states of {one.cell}, broadened by {junction.temperature_k:g} K, the bandwidth of "
                 "the derivative and the tunnelling transmission, over dI/dV of "
                 f"{one.group}; heights of both edges fitted.",
-                partial(_draw_overlay, spectrum, study, one.cell, junction, fit),
+                partial(_draw_overlay, spectrum, study, one.cell, junction, fit, gap),
             )
         )
     return figures
 
 
-def _draw_overlay(spectrum: GroupSpectra, study: Study, cell: str, junction: Junction, fit: OverlayFit) -> Figure:
-    return overlay_figure(spectrum, cell_dos(study, cell), junction, fit)
+def _draw_overlay(
+    spectrum: GroupSpectra, study: Study, cell: str, junction: Junction, fit: OverlayFit, gap_ev: float | None
+) -> Figure:
+    return overlay_figure(spectrum, cell_dos(study, cell), junction, fit, measured_gap_ev=gap_ev)
 
 
 def _plain(name: str) -> str:

@@ -1,5 +1,6 @@
 """The tables of a report: results as text, nothing computed that isn't a difference or a mean."""
 
+import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -8,19 +9,21 @@ from corecrown.postprocess.cells import describe_level
 from corecrown.postprocess.report_text import (
     NOTHING,
     Table,
+    bare_level,
     common_level,
+    gap_source,
+    merged_notes,
     notes_of,
     number_text,
     range_text,
     reference_cell,
     shares_text,
     shift_text,
-    unique,
 )
 from corecrown.postprocess.results import (
     CellResult,
     Comparison,
-    Level,
+    ComparisonRow,
     RunSettings,
     Step,
     StudyResult,
@@ -37,46 +40,62 @@ __all__ = [
     "split_table",
 ]
 
+_OF_SOURCES = re.compile(r"gap from \w+, that of \S+ from \w+")
+
 
 def comparison_table(comparison: Comparison) -> Table:
-    """Return gaps and shifts beside what was measured."""
-    notes: list[str] = []
-    rows = []
+    """Return gaps and shifts beside what was measured; a level that all rows share stands in the caption."""
+    levels = {bare_level(row.level) for row in comparison.rows if row.level is not None}
+    shared = levels.pop() if len(levels) == 1 else None
     reference = reference_cell(comparison)
-    for row in comparison.rows:
-        is_reference = row.cell == reference
-        sts = row.sts_shift_ev
-        rows.append(
-            (
-                row.cell,
-                row.place or NOTHING,
-                number_text(row.gap_ev),
-                "reference" if is_reference else shift_text(row.shift_ev, row.shift_uncertainty_ev),
-                number_text(row.sts_gap_ev, 2),
-                NOTHING
-                if sts is None
-                else "reference"
-                if is_reference
-                else _measured(sts, row.sts_shift_uncertainty_ev),
-                NOTHING if is_reference else number_text(row.difference_ev, signed=True),
-                row.level or NOTHING,
-            )
-        )
-        notes += [f"{row.cell}: {note}" for note in row.notes]
+    rows = [
+        (*_compared(row, is_reference=row.cell == reference), *_level_and_source(row, shared=shared is not None))
+        for row in comparison.rows
+    ]
+    said = [(row.cell, note) for row in comparison.rows for note in row.notes if not _says_nothing(note)]
     against = f" beside {comparison.experiment}" if comparison.experiment else ""
     return Table(
         f"Gaps and their shifts from the reference cell{against}. Energies in eV; difference is the computed shift "
-        "less the measured one.",
-        ("Cell", "Place", "Gap", "Shift", "STS gap", "STS shift", "Difference", "Level of theory"),
+        f"less the measured one.{f' {shared}.' if shared else ''}",
+        (
+            "Cell", "Place", "Gap", "Shift", "STS gap", "STS shift", "Difference", "Level of theory", "Gap from",
+        ),
         rows,
-        [*notes, *notes_of("comparison", comparison)],
-        frozenset({1, 7}),
+        [*merged_notes(said), *notes_of("comparison", comparison)],
+        frozenset({1, 7, 8}),
+    )  # fmt: skip
+
+
+def _compared(row: ComparisonRow, *, is_reference: bool) -> tuple[str, ...]:
+    return (
+        row.cell,
+        row.place or NOTHING,
+        number_text(row.gap_ev),
+        "reference" if is_reference else shift_text(row.shift_ev, row.shift_uncertainty_ev),
+        number_text(row.sts_gap_ev, 2),
+        _measured(row, is_reference=is_reference),
+        NOTHING if is_reference else number_text(row.difference_ev, signed=True),
     )
 
 
-def _measured(value: float | None, uncertainty: float | None) -> str:
+def _level_and_source(row: ComparisonRow, *, shared: bool) -> tuple[str, str]:
+    level = None if shared else bare_level(row.level)
+    return level or NOTHING, gap_source(row.level) or NOTHING
+
+
+def _measured(row: ComparisonRow, *, is_reference: bool) -> str:
+    value, uncertainty = row.sts_shift_ev, row.sts_shift_uncertainty_ev
+    if value is None:
+        return NOTHING
+    if is_reference or value == uncertainty == 0:
+        return "reference"
     text = number_text(value, 2, signed=True)
     return text if uncertainty is None else f"{text} ± {number_text(uncertainty, 2)}"
+
+
+def _says_nothing(note: str) -> bool:
+    """Tell whether a note names a part of an uncertainty that is none, or repeats what a column says."""
+    return note == "the reference" or note.endswith(", 0.000 eV") or _OF_SOURCES.fullmatch(note) is not None
 
 
 def ledger_table(comparison: Comparison) -> Table | None:
@@ -93,7 +112,7 @@ def ledger_table(comparison: Comparison) -> Table | None:
         )
         for row in comparison.ledger
     ]
-    notes = [note for row in comparison.ledger for note in notes_of(row.term, row)]
+    notes = merged_notes([(row.term, note) for row in comparison.ledger for note in row.notes])
     return Table(
         "Ledger: from the gap of the bulk to that of the platelet on gold, in eV. Values carry their sign; a dash is "
         "not known.",
@@ -115,11 +134,13 @@ def split_table(comparison: Comparison) -> Table | None:
             number_text(split.distortion_ev, signed=True),
             number_text(split.a_site_ev, signed=True),
             shift_text(split.total_ev, split.uncertainty_ev),
-            split.level or NOTHING,
+            bare_level(split.level) or NOTHING,
         )
         for split in comparison.splits
     ]
-    notes = [note for split in comparison.splits for note in notes_of(split.cell, split)]
+    notes = merged_notes(
+        [(split.cell, note) for split in comparison.splits for note in split.notes if not _says_nothing(note)]
+    )
     return Table(
         "Shift of the gap in parts, from counterfactual cells, in eV: strain (the reference's positions in the cell's "
         "lattice), distortion of the Pb-Br framework, A-site chemistry. They add up to the total.",
@@ -131,32 +152,53 @@ def split_table(comparison: Comparison) -> Table | None:
 
 
 def levels_table(cells: Sequence[CellResult]) -> Table | None:
-    """Return the gap at every level of theory, and its shift from the first cell at the same level."""
-    levels: dict[str, None] = {}
+    """Return the gap at every level of theory, and its shift from the first cell at the same level.
+
+    A level is a column, wherever its gap was found; where cells differ in that, notes say so.
+    """
     gaps: dict[str, dict[str, float | None]] = {}
+    sources: dict[str, dict[str, list[str]]] = {}
     for cell in cells:
         for level in cell.levels:
-            name = _level_name(level)
-            levels[name] = None
-            gaps.setdefault(cell.label, {})[name] = level.gap_ev
-    if not levels:
+            name = describe_level(level)
+            gaps.setdefault(name, {})[cell.label] = level.gap_ev
+            sources.setdefault(name, {}).setdefault(level.source, []).append(cell.label)
+    if not gaps:
         return None
-    base = gaps.get(cells[0].label, {})
+    first = cells[0].label
     rows = [
-        (cell.label, *(_gap_and_shift(gaps.get(cell.label, {}).get(name), base.get(name)) for name in levels))
+        (cell.label, *(_gap_and_shift(found.get(cell.label), found.get(first)) for found in gaps.values()))
         for cell in cells
     ]
-    notes = [note for cell in cells for level in cell.levels for note in notes_of(cell.label, level)]
+    notes = [
+        f"{name}, gap from {source}: {', '.join(labels)}"
+        for name, found in sources.items()
+        if len(found) > 1
+        for source, labels in found.items()
+    ]
+    said = [(cell.label, note) for cell in cells for level in cell.levels for note in level.notes]
     return Table(
-        f"Gap at every level of theory, in eV; in brackets its shift from {cells[0].label} at the same level.",
-        ("Cell", *levels),
+        f"Gap at every level of theory, in eV; in brackets its shift from {first} at the same level.",
+        ("Cell", *(_level_header(name, list(found)) for name, found in sources.items())),
         rows,
-        unique(notes),
+        [*notes, *merged_notes(said)],
     )
 
 
-def lattice_table(cells: Sequence[CellResult]) -> Table:
-    """Return lattice constants and how they differ from those of the first cell."""
+def _level_header(name: str, sources: Sequence[str]) -> str:
+    return f"{name}, gap from {sources[0]}" if len(sources) == 1 else name
+
+
+def lattice_table(cells: Sequence[CellResult], geometries: Mapping[str, str]) -> Table:
+    """Return lattice constants and how they differ from those of the first cell.
+
+    Parameters
+    ----------
+    cells
+        In the order of the study.
+    geometries
+        By label, what was relaxed.
+    """
     first = cells[0]
     rows = []
     for cell in cells:
@@ -170,7 +212,6 @@ def lattice_table(cells: Sequence[CellResult]) -> Table:
             )
         ]
         share = NOTHING if cell.fa_fraction is None else f"{100 * cell.fa_fraction:.3g} %"
-        relaxed = "relaxed" if Step.RELAX.value in cell.timings else "as given"
         rows.append(
             (
                 cell.label,
@@ -179,7 +220,7 @@ def lattice_table(cells: Sequence[CellResult]) -> Table:
                 cell.alignment or NOTHING,
                 *lengths,
                 number_text(cell.volume_angstrom3, 1),
-                relaxed,
+                geometries.get(cell.label, NOTHING),
             )
         )
     return Table(
@@ -202,7 +243,7 @@ def character_table(cells: Sequence[CellResult]) -> Table | None:
         rows.append(
             (cell.label, shares_text(character.vbm), shares_text(character.cbm), number_text(cell.pdos.spilling))
         )
-        notes += notes_of(cell.label, cell.pdos) + notes_of(cell.label, character)
+        notes += [(cell.label, note) for note in [*cell.pdos.notes, *character.notes]]
     if not rows:
         return None
     level = common_level(cells)
@@ -211,7 +252,7 @@ def character_table(cells: Sequence[CellResult]) -> Table | None:
         "k-point. They sum to 1 less what the projection misses.",
         ("Cell", "Valence edge", "Conduction edge", "Spilling"),
         rows,
-        notes,
+        merged_notes(notes),
         frozenset({1, 2}),
     )
 
@@ -239,7 +280,7 @@ def distortion_table(cells: Sequence[CellResult]) -> Table | None:
                 _fa_axes(found.fa_axis_deg),
             )
         )
-        notes += notes_of(cell.label, found)
+        notes += [(cell.label, note) for note in found.notes]
     if not rows:
         return None
     return Table(
@@ -247,7 +288,7 @@ def distortion_table(cells: Sequence[CellResult]) -> Table | None:
         "rotations, and the angles of the formamidinium axes to a, b and c.",
         ("Cell", "Pb-Br-Pb (°)", "Δd (10⁻⁵)", "σ² (deg²)", "Tilt a (°)", "Tilt b (°)", "Tilt c (°)", "FA axes (°)"),
         rows,
-        notes,
+        merged_notes(notes),
     )
 
 
@@ -306,10 +347,6 @@ def _cost(cell: CellResult, step: str) -> str:
     seconds = round(timing.wall_s)
     text = f"{seconds // 3600}:{seconds % 3600 // 60:02d}:{seconds % 60:02d}"
     return f"{text} ({timing.attempts})" if timing.attempts > 1 else text
-
-
-def _level_name(level: Level) -> str:
-    return f"{describe_level(level)}, gap from {level.source}"
 
 
 def _gap_and_shift(gap: float | None, base: float | None) -> str:

@@ -1,5 +1,6 @@
-// Draws each <canvas class="structure"> from the JSON beside it. Drag or arrow keys turn it, the wheel or + and - zoom,
-// a double click resets. Orthographic; drawn back to front.
+// Draws each <canvas class="structure"> from the JSON beside it. Drag or arrow keys turn it, + and - zoom, and so
+// does the wheel with Ctrl held or after a click, until the pointer leaves; else the wheel scrolls the page. A double
+// click resets. Orthographic; drawn back to front.
 "use strict";
 (function () {
   const turn = (axis, angle) => {
@@ -20,7 +21,7 @@
     const scene = JSON.parse(document.getElementById(canvas.dataset.scene).textContent);
     const context = canvas.getContext("2d");
     const reach = Math.max(...scene.corners.concat(scene.atoms).map((p) => Math.hypot(p[0], p[1], p[2]))) + 0.5;
-    let rotation = views.home, zoom = 1, held = null, waiting = false;
+    let rotation = views.home, zoom = 1, held = null, waiting = false, chosen = false;
 
     function draw() {
       waiting = false;
@@ -110,18 +111,28 @@
     const rotate = (dx, dy) => { rotation = product(product(turn("x", dy), turn("y", dx)), rotation); redraw(); };
     const magnify = (factor) => { zoom = Math.min(8, Math.max(0.4, zoom * factor)); redraw(); };
     const look = (name) => { rotation = views[name]; zoom = 1; redraw(); };
-    canvas.addEventListener("pointerdown", (e) => { held = [e.clientX, e.clientY]; canvas.setPointerCapture(e.pointerId); });
+    canvas.addEventListener("pointerdown", (e) => {
+      held = [e.clientX, e.clientY];
+      chosen = true;
+      canvas.setPointerCapture(e.pointerId);
+    });
     canvas.addEventListener("pointermove", (e) => {
       if (!held) return;
       rotate((e.clientX - held[0]) / 120, (e.clientY - held[1]) / 120);
       held = [e.clientX, e.clientY];
     });
     for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => { held = null; });
-    canvas.addEventListener("wheel", (e) => { e.preventDefault(); magnify(Math.exp(-e.deltaY / 500)); }, { passive: false });
+    for (const end of ["pointerleave", "blur"]) canvas.addEventListener(end, () => { chosen = false; });
+    canvas.addEventListener("wheel", (e) => {
+      if (!chosen && !e.ctrlKey) return;
+      e.preventDefault();
+      magnify(Math.exp(-e.deltaY / 500));
+    }, { passive: false });
     canvas.addEventListener("dblclick", () => look("home"));
     canvas.addEventListener("keydown", (e) => {
       const step = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, -0.1], ArrowDown: [0, 0.1] }[e.key];
       if (step) { e.preventDefault(); rotate(...step); }
+      if (e.ctrlKey || e.metaKey) return;
       if (e.key === "+" || e.key === "-") magnify(e.key === "+" ? 1.1 : 1 / 1.1);
     });
     canvas.parentElement.querySelectorAll("button").forEach((b) => b.addEventListener("click", () => look(b.dataset.view)));

@@ -24,13 +24,17 @@ UNBONDED = frozenset({"Li", "Na", "K", "Rb", "Cs"})
 MOLECULAR = frozenset({"C", "N", "H", "O"})
 CENTRES = frozenset({"Pb", "Sn", "Ge"})
 BOUNDARY = 0.02
+"""Atoms no farther outside the cell than this part of an axis are drawn too."""
+
+CENTRE_BOUNDARY_ANGSTROM = 0.8
+"""The same for centres of octahedra, Å: relaxed sublattices are displaced from the faces of their cell."""
 
 
 def build_scene(structure: Structure) -> dict[str, Any]:
     """Return what a viewer needs to draw a structure.
 
-    Atoms on the faces of the cell are shown on both sides, every octahedron gets all its corners, and
-    molecules are shown whole.
+    Atoms on the faces of the cell are shown on both sides, centres of octahedra also where they are displaced from
+    a face, every octahedron gets all its corners, and molecules are shown whole.
 
     Returns
     -------
@@ -83,12 +87,14 @@ def _shown_atoms(structure: Structure) -> tuple[list[str], Array]:
         for index, position in molecule.items():
             show(symbols[index], structure.lattice.get_cartesian_coords(position - home))
     corners_of = _corners(structure, symbols)
+    margins = {index: CENTRE_BOUNDARY_ANGSTROM / np.array(structure.lattice.abc) for index in corners_of}
     for index, symbol in enumerate(symbols):
         if index in in_molecule:
             continue
         for image in product((-1, 0, 1), repeat=3):
             place = fractional[index] + image
-            if np.all((place >= -BOUNDARY) & (place <= 1 + BOUNDARY)):
+            margin = margins.get(index, BOUNDARY)
+            if np.all((place >= -margin) & (place <= 1 + margin)):
                 position = structure.lattice.get_cartesian_coords(place)
                 show(symbol, position)
                 for corner, offset in corners_of.get(index, []):

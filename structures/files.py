@@ -104,12 +104,20 @@ def _read_text(path: Path, text: str, kind: str) -> Structure:
             structure.remove_site_property(name)
         return structure
     if kind == ".json":
-        from_json: Structure = Structure.from_dict(json.loads(text))
+        content = json.loads(text)
+        if not _is_structure(content):
+            raise InputError(f"{path}: holds no structure", "a pymatgen Structure is needed, with lattice and sites")
+        from_json: Structure = Structure.from_dict(content)
         return from_json
     atoms = ase_read(path, format=_ASE_FORMATS[kind], index=-1)
     if not atoms.cell.rank == 3:
         raise ValueError("it has no cell")
     return Structure(Lattice(atoms.cell.array), atoms.get_chemical_symbols(), atoms.get_scaled_positions(wrap=False))
+
+
+def _is_structure(content: object) -> bool:
+    """Whether what a JSON file holds may be a pymatgen Structure."""
+    return isinstance(content, dict) and {"lattice", "sites"} <= content.keys()
 
 
 def find_structure(path: Path | str, read_output: Callable[[Path], Structure]) -> tuple[Structure, Path]:
@@ -147,13 +155,24 @@ def find_structure(path: Path | str, read_output: Callable[[Path], Structure]) -
         return label_groups(read_output(output)), output
     if _has_espresso_output(path):
         return label_groups(read_output(path)), path
-    names = ("POSCAR*", "*.vasp", "*.cif", "*.xyz", "*.json")
+    names = ("POSCAR*", "*.vasp", "*.cif", "*.xyz")
     files = [file for pattern in names for file in sorted(path.glob(pattern))]
+    files += [file for file in sorted(path.glob("*.json")) if _json_holds_structure(file)]
     if not files:
         raise InputError(
-            f"{path}: holds no structure", "looked for CONTCAR, vasprun.xml, Quantum ESPRESSO XML, POSCAR, .cif, .xyz"
+            f"{path}: holds no structure",
+            "looked for CONTCAR, vasprun.xml, Quantum ESPRESSO XML, POSCAR, .cif, .xyz, and .json of a pymatgen "
+            "Structure; give such a file, or the folder of a calculation",
         )
     return read_structure(files[0]), files[0]
+
+
+def _json_holds_structure(file: Path) -> bool:
+    """Whether a JSON file is a structure; others, such as logs and records, lie in folders of calculations too."""
+    try:
+        return _is_structure(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError):
+        return False
 
 
 def _has_espresso_output(folder: Path) -> bool:

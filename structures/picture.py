@@ -1,6 +1,8 @@
 """A picture of a cell: one view down each axis, octahedra shaded, FA drawn as molecules."""
 
+from collections import Counter
 from itertools import product
+from math import gcd
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,9 +14,10 @@ from numpy.typing import NDArray
 from pymatgen.core import Structure
 from scipy.spatial import ConvexHull, QhullError
 
+from corecrown.palette import SPECIES_COLOURS
 from corecrown.structures.formamidinium import SYMBOLS, find_formamidinium, unwrap
 
-__all__ = ["COLOURS", "PAGE_INCHES", "draw_cell", "draw_view"]
+__all__ = ["PAGE_INCHES", "draw_cell", "draw_view", "ion_formula"]
 
 FloatArray = NDArray[np.float64]
 
@@ -23,20 +26,19 @@ PAGE_INCHES = 6.7
 
 TEXT_POINTS, TITLE_POINTS = 8, 9
 
-COLOURS = {
-    "Cs": "#2f9e6e",
-    "Pb": "#4a5568",
-    "Br": "#b4632a",
-    "C": "#202020",
-    "N": "#2b5fd9",
-    "H": "#d9d9d9",
-}
+_ORDER = ("Cs", "Pb", "Br", "C", "N", "H")
+"""Of the elements below a picture; others follow by name."""
+
 _OTHER = "#8a8a8a"
 _RADIUS = {"Cs": 0.85, "Pb": 0.55, "Br": 0.42, "C": 0.36, "N": 0.36, "H": 0.22}
 _ION_BONDS = ((0, 1), (0, 2), (0, 3), (1, 4), (1, 5), (2, 6), (2, 7))
 _LONGEST_PB_BR = 4.0
 _AXIS_NAMES = "abc"
+_ION = "CH5N2"
 _EDGE_ANGSTROM = 0.4
+_PB_EDGE_ANGSTROM = 0.8
+"""Relaxed Pb is displaced from the faces of its cell, and still drawn at every edge."""
+
 _ATOM_LEVEL = 1000.0
 """Drawing order of atoms: above octahedra, whatever their depth (Å)."""
 
@@ -94,7 +96,9 @@ def draw_view(structure: Structure, down: int, ax: Axes, *, across: int, up: int
         level = float(atoms.mean(axis=0) @ towards)
         if len(symbols) == len(SYMBOLS):
             lines = [(atoms[i] @ flat, atoms[j] @ flat) for i, j in _ION_BONDS]
-            ax.add_collection(LineCollection(lines, colors="#202020", linewidths=1.4, zorder=_ATOM_LEVEL + level))
+            ax.add_collection(
+                LineCollection(lines, colors=SPECIES_COLOURS["C"], linewidths=1.4, zorder=_ATOM_LEVEL + level)
+            )
         for symbol, position in zip(symbols, atoms, strict=True):
             _draw_atom(ax, symbol, position @ flat, level + 0.01)
         if symbols == ("Pb",):
@@ -112,13 +116,35 @@ def draw_view(structure: Structure, down: int, ax: Axes, *, across: int, up: int
     return ax
 
 
+def ion_formula(structure: Structure) -> str:
+    """Return the formula of a cell with its formamidinium ions written as such, as ``Cs3(CH5N2)Pb4Br12``.
+
+    Without formamidinium it is the reduced formula.
+    """
+    ions = find_formamidinium(structure)
+    if not ions:
+        return str(structure.composition.reduced_formula)
+    in_ions = {i for ion in ions for i in ion}
+    counts = Counter(site.specie.symbol for i, site in enumerate(structure) if i not in in_ions)
+    divisor = gcd(len(ions), *counts.values())
+    parts = {symbol: count // divisor for symbol, count in counts.items()}
+    ordered = [symbol for symbol in (*_ORDER, *sorted(parts.keys() - set(_ORDER))) if symbol in parts]
+    written = [f"{symbol}{_count(parts[symbol])}" for symbol in ordered]
+    written.insert(1 if "Cs" in parts else 0, f"({_ION}){_count(len(ions) // divisor)}")
+    return "".join(written)
+
+
+def _count(number: int) -> str:
+    return "" if number == 1 else str(number)
+
+
 def _name_elements(figure: Figure, structure: Structure) -> None:
     """Name the elements below the views, those of the perovskite first."""
     there = {element.symbol for element in structure.elements}
     marks = [
         Line2D([], [], linestyle="none", marker="o", markersize=6, markeredgewidth=0.5, markeredgecolor="#303030",
-               markerfacecolor=COLOURS.get(symbol, _OTHER), label=symbol)
-        for symbol in [*(known for known in COLOURS if known in there), *sorted(there - COLOURS.keys())]
+               markerfacecolor=SPECIES_COLOURS.get(symbol, _OTHER), label=symbol)
+        for symbol in [*(known for known in _ORDER if known in there), *sorted(there - set(_ORDER))]
     ]  # fmt: skip
     figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), fontsize=TEXT_POINTS, frameon=False)
 
@@ -128,7 +154,7 @@ def _draw_atom(ax: Axes, symbol: str, place: FloatArray, depth: float) -> None:
         Circle(
             (float(place[0]), float(place[1])),
             _RADIUS.get(symbol, 0.5),
-            facecolor=COLOURS.get(symbol, _OTHER),
+            facecolor=SPECIES_COLOURS.get(symbol, _OTHER),
             edgecolor="#303030",
             linewidth=0.5,
             zorder=_ATOM_LEVEL + depth,
@@ -146,6 +172,7 @@ def _units(structure: Structure, across: int, up: int) -> list[tuple[tuple[str, 
     whole = [(SYMBOLS, structure.lattice.get_fractional_coords(unwrap(structure, ion))) for ion in ions]
     units: list[tuple[tuple[str, ...], FloatArray]] = []
     for symbols, fractional in [*single, *whole]:
+        edge = _PB_EDGE_ANGSTROM if symbols == ("Pb",) else _EDGE_ANGSTROM
         home = fractional - np.floor(fractional.mean(axis=0) + 1e-6)
         for i, j in product((-1, 0, 1), repeat=2):
             image = home.copy()
@@ -153,7 +180,7 @@ def _units(structure: Structure, across: int, up: int) -> list[tuple[tuple[str, 
             image[:, up] += j
             centre = image.mean(axis=0)[[across, up]] * np.array(structure.lattice.abc)[[across, up]]
             size = np.array(structure.lattice.abc)[[across, up]]
-            if (centre > -_EDGE_ANGSTROM).all() and (centre < size + _EDGE_ANGSTROM).all():
+            if (centre > -edge).all() and (centre < size + edge).all():
                 units.append((symbols, structure.lattice.get_cartesian_coords(image)))
     return units
 
@@ -169,4 +196,6 @@ def _draw_octahedron(structure: Structure, centre: FloatArray, flat: FloatArray,
         outline = outline[ConvexHull(outline).vertices]
     except QhullError:
         return
-    ax.add_patch(Polygon(outline, facecolor="#9fb3c8", edgecolor="#5b708a", alpha=0.35, zorder=1))
+    ax.add_patch(
+        Polygon(outline, facecolor=SPECIES_COLOURS["Pb"], edgecolor=SPECIES_COLOURS["Pb"], alpha=0.2, zorder=1)
+    )

@@ -5,7 +5,7 @@ colours of a species the same in every figure. Give ``ax`` to draw into a figure
 """
 
 from corecrown.postprocess.plots.bands import plot_bands
-from corecrown.postprocess.plots.cells import cell_title, plot_lattice, plot_level_shifts, plot_shifts
+from corecrown.postprocess.plots.cells import cell_title, plot_lattice, plot_level_shifts, plot_shifts, result_title
 from corecrown.postprocess.plots.panels import (
     CellPanel,
     plot_band_structures,
@@ -29,5 +29,6 @@ __all__ = [
     "plot_pdos",
     "plot_pdos_stack",
     "plot_shifts",
+    "result_title",
     "species_colour",
 ]

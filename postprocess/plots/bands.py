@@ -19,6 +19,9 @@ __all__ = ["WINDOW_EV", "plot_bands", "point_name"]
 WINDOW_EV = (-3.0, 5.0)
 GAP_SHADE = "#f2f4f7"
 
+FEW_POINTS = 15
+"""Segments of a path with fewer k-points than this have them marked: between them the lines only connect."""
+
 Array = NDArray[np.float64]
 
 
@@ -31,6 +34,8 @@ def plot_bands(
     title: str = "",
 ) -> Figure:
     """Draw a band structure, energies from the valence edge, the gap written into it.
+
+    Small dots are the k-points computed, on segments that have fewer than 15.
 
     Parameters
     ----------
@@ -54,6 +59,7 @@ def plot_bands(
     distances, breaks, ticks = _unfold_path(bands)
     with paper_style():
         figure, ax = figure_and_axes(ax, 85, 70)
+        sparse = _sparse_points(bands)
         for spin, energies in bands.bands.items():
             shown = np.asarray(energies, dtype=float) - zero
             inside = (shown.max(axis=1) > window_ev[0] - 1) & (shown.min(axis=1) < window_ev[1] + 1)
@@ -69,6 +75,7 @@ def plot_bands(
                 lines = LineCollection(pieces, colors=colour, linewidths=0.7, linestyles=style)
                 lines.set_in_layout(False)
                 ax.add_collection(lines, autolim=False)
+                _mark_points(ax, distances[sparse], shown[chosen][:, sparse], window_ev, colour)
         for position, _ in ticks:
             ax.axvline(position, color="0.75", linewidth=0.5, zorder=0)
         ax.axhline(0, color="0.6", linewidth=0.5, linestyle=(0, (4, 3)), zorder=0)
@@ -109,6 +116,20 @@ def _unfold_path(bands: Any) -> tuple[Array, list[int], list[tuple[float, str]]]
             if name not in names[-1:]:
                 names.append(name)
     return distances, breaks, [(position, "|".join(names)) for position, names in named.items()]
+
+
+def _sparse_points(bands: Any) -> list[int]:
+    """Return the indices of k-points on segments that have few of them."""
+    segments = [range(branch["start_index"], branch["end_index"] + 1) for branch in bands.branches]
+    return sorted({index for segment in segments if len(segment) < FEW_POINTS for index in segment})
+
+
+def _mark_points(ax: Axes, distances: Array, energies: Array, window_ev: tuple[float, float], colour: str) -> None:
+    """Draw energies (n_bands, n_k) as dots, those in the window."""
+    band, point = np.nonzero((energies >= window_ev[0]) & (energies <= window_ev[1]))
+    if len(band):
+        (dots,) = ax.plot(distances[point], energies[band, point], "o", color=colour, markersize=1.8, markeredgewidth=0)
+        dots.set_in_layout(False)
 
 
 def _label_points(ax: Axes, ticks: list[tuple[float, str]]) -> None:

@@ -11,12 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from pymatgen.core import Structure
+from matplotlib.ticker import MultipleLocator
+from pymatgen.core import Lattice, Structure
 
 from corecrown.errors import InputError
 from corecrown.postprocess.excitation import owners_of
 from corecrown.postprocess.excitation_cubes import GridDensity
-from corecrown.postprocess.plots.cells import cell_title
+from corecrown.postprocess.plots.cells import cell_title, wrap_title
 from corecrown.postprocess.plots.style import GREY, PAGE_MM, new_figure, paper_style, species_colour
 from corecrown.postprocess.results import ChargePartition, Excitation
 
@@ -34,6 +35,15 @@ QUANTITIES = {
 UNIFORM_MARK: dict[str, Any] = {"marker": "D", "markersize": 4, "markerfacecolor": "white", "markeredgecolor": "black"}
 CUT_DEPTH_ANGSTROM = 1.0
 """Atoms no farther than this from a cut are drawn on it."""
+
+MOST_HEIGHT_MM = 225.0
+HEAD_MM, LABEL_MM, BESIDE_MM = 16.0, 10.0, 68.0
+"""Heights of titles with legend and of the labels below a row, and width of the colour bar and all labels beside."""
+
+ROW_LETTERS = 16
+"""Of the name of a cell beside its row; longer ones are broken into lines."""
+
+TICK_ANGSTROM = 4.0
 
 SATURATED = 99.8
 """Percentile of |Δρ| that the colours of a picture reach."""
@@ -61,7 +71,7 @@ class ExcitedCell:
     difference: GridDensity | None
 
 
-def plot_shares(excitations: Mapping[str, Excitation]) -> Figure:
+def plot_shares(excitations: Mapping[str, Excitation], *, titles: Mapping[str, str] | None = None) -> Figure:
     """Draw the shares of the groups in electron, hole, and the charge gained and lost.
 
     Bars are the mean of the schemes, lines their range, open marks what a uniform charge would have there.
@@ -70,6 +80,8 @@ def plot_shares(excitations: Mapping[str, Excitation]) -> Figure:
     ----------
     excitations
         By the label of the cell; those without partitions are left out.
+    titles
+        What cells are called, by label; by default as their label says.
     """
     known = {label: found for label, found in excitations.items() if found.partitions}
     if not known:
@@ -80,7 +92,8 @@ def plot_shares(excitations: Mapping[str, Excitation]) -> Figure:
         for row, (label, found) in zip(axes, known.items(), strict=True):
             for ax, quantity in zip(row, QUANTITIES, strict=True):
                 _draw_shares(ax, found.partitions, quantity)
-            row[0].set_ylabel(f"{cell_title(label)}\nshare")
+            title = (titles or {}).get(label, cell_title(label))
+            row[0].set_ylabel(f"{wrap_title(title, ROW_LETTERS)}\nshare")
             row[0].set_ylim(0, 1)
         for ax, title in zip(axes[0], QUANTITIES.values(), strict=True):
             ax.set_title(title)
@@ -162,6 +175,8 @@ def plot_density_change(difference: GridDensity, structure: Structure, title: st
 def plot_density_changes(cells: Sequence[ExcitedCell]) -> Figure:
     """Draw the density differences of cells summed along each axis, a row a cell, all with the same colours.
 
+    All are drawn to one scale, such that a few cells fit on one page.
+
     Parameters
     ----------
     cells
@@ -174,21 +189,42 @@ def plot_density_changes(cells: Sequence[ExcitedCell]) -> Figure:
         [difference.values.sum(axis=axis) * _step(difference, axis) for axis in range(3)] for _, difference in known
     ]
     limit = max(float(np.percentile(np.abs(picture), SATURATED)) for row in sums for picture in row) or 1.0
-    ratios = [max(cell.structure.lattice.b, cell.structure.lattice.c) for cell, _ in known]
+    lattices = [cell.structure.lattice for cell, _ in known]
+    widths, heights = _largest(lattices, 0), _largest(lattices, 1)
+    scale = min(
+        (PAGE_MM - BESIDE_MM) / sum(widths),
+        ((MOST_HEIGHT_MM - HEAD_MM) / len(known) - LABEL_MM) / max(heights),
+    )
     with paper_style():
-        figure = new_figure(PAGE_MM, 14 + 4.6 * sum(ratios))
-        axes = figure.subplots(len(known), 3, squeeze=False, gridspec_kw={"height_ratios": ratios})
+        height_mm = HEAD_MM + len(known) * (LABEL_MM + scale * max(heights))
+        figure = new_figure(BESIDE_MM + scale * sum(widths), height_mm)
+        axes = figure.subplots(len(known), 3, squeeze=False, width_ratios=widths)
         for (cell, _), row, pictures in zip(known, axes, sums, strict=True):
             for axis, (ax, picture) in enumerate(zip(row, pictures, strict=True)):
                 image = _picture(ax, picture, cell.structure, axis, cmap="RdBu_r", vmin=-limit, vmax=limit)
                 _draw_atoms(ax, cell.structure, axis, None)
-            row[0].set_ylabel(f"{cell.title}\n{row[0].get_ylabel()}")
+                _same_frame(ax, widths[axis], heights[axis])
+            row[0].set_ylabel(f"{wrap_title(cell.title, ROW_LETTERS)}\n{row[0].get_ylabel()}")
         for axis, ax in enumerate(axes[0]):
             ax.set_title(f"summed along {AXES[axis]}")
-        figure.colorbar(image, ax=axes, shrink=min(1.0, 1.8 / len(known)), pad=0.01).set_label("Δρ (e/Å²)")
+        figure.colorbar(image, ax=axes, shrink=1.0, aspect=50, pad=0.01).set_label("Δρ (e/Å²)")
         handles = {mark.get_label(): mark for cell, _ in known for mark in _atom_marks(cell.structure)}
         figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=6)
     return figure
+
+
+def _largest(lattices: Sequence[Lattice], side: int) -> list[float]:
+    """Return the largest width (side 0) or height (side 1), Å, that the view along each axis has in any cell."""
+    return [max(float(lattice.abc[_plane(axis)[side]]) for lattice in lattices) for axis in range(3)]
+
+
+def _same_frame(ax: Axes, width: float, height: float) -> None:
+    """Give views of cells of different size the same frame and the same ticks, Å."""
+    ax.set_xlim(0, width)
+    ax.set_ylim(0, height)
+    ax.set_anchor("N")
+    ax.xaxis.set_major_locator(MultipleLocator(TICK_ANGSTROM))
+    ax.yaxis.set_major_locator(MultipleLocator(TICK_ANGSTROM))
 
 
 def _step(density: GridDensity, axis: int) -> float:

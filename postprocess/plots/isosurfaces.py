@@ -22,6 +22,7 @@ from corecrown.postprocess.isosurfaces import (
     level_enclosing,
     on_coarser_grid,
 )
+from corecrown.postprocess.plots.cells import wrap_title
 from corecrown.postprocess.plots.excitation import ExcitedCell
 from corecrown.postprocess.plots.solids import Solid, down, draw_solids, oblique, rod, sphere
 from corecrown.postprocess.plots.style import MM_PER_INCH, PAGE_MM, PNG_DPI, new_figure, paper_style
@@ -38,6 +39,9 @@ GAINED, LOST = "#f0bd27", "#35b9c4"
 
 EMPTIED, FILLED, CHANGE = ROWS = ("emptied", "filled", "Δρ")
 
+SURFACES = {GAINED: {FILLED: "filled", CHANGE: "gained"}, LOST: {EMPTIED: "emptied", CHANGE: "lost"}}
+"""What a colour means in each row."""
+
 EDGE = "#303030"
 BOND_RADIUS = 0.09
 EDGE_RADIUS = 0.035
@@ -45,6 +49,11 @@ AXES = "abc"
 ROOM_ANGSTROM = 1.8
 """Below each picture, for the directions of the axes."""
 
+
+TITLE_LETTERS = 84
+"""Of 9 pt across a page."""
+
+LINE_MM = 4.2
 
 CELLS_ABREAST = 6
 """More cells beside each other are too small to read."""
@@ -119,13 +128,19 @@ def plot_excitation_surfaces(cells: Sequence[ExcitedCell], *, part: float = ENCL
             solids = [*atoms, *_coloured(found)]
             columns[-1][row] = _Picture.of(solids, turn, matrix, len(drawn), below=level, axes=first)
     rows = [row for row in ROWS if any(row in column for column in columns)]
+    titles = [wrap_title(cell.title, TITLE_LETTERS // len(drawn)) for cell, _ in drawn]
     with paper_style():
-        figure = _figure([[column.get(row) for column in columns] for row in rows])
-        for (cell, _), ax in zip(drawn, figure.axes[: len(drawn)], strict=True):
-            ax.set_title(cell.title)
+        more_mm = LINE_MM * max(title.count("\n") for title in titles)
+        figure = _figure([[column.get(row) for column in columns] for row in rows], more_mm)
+        for title, ax in zip(titles, figure.axes[: len(drawn)], strict=True):
+            ax.set_title(title)
         for row, ax in zip(rows, figure.axes[:: len(drawn)], strict=True):
             ax.text(-0.02, 0.5, row, transform=ax.transAxes, rotation=90, ha="right", va="center", fontsize=9)
-        marks: list[Any] = [Patch(color=GAINED, label="filled; gained"), Patch(color=LOST, label="emptied; lost")]
+        marks: list[Any] = [
+            Patch(color=colour, label=label)
+            for colour, meanings in SURFACES.items()
+            if (label := "; ".join(said for row, said in meanings.items() if row in rows))
+        ]
         figure.legend(handles=[*marks, *_dots(scenes)], loc="outside lower center", ncols=8)
     return figure
 
@@ -203,14 +218,14 @@ class _Picture:
         return float(self.span[3] - self.span[2])
 
 
-def _figure(rows: Sequence[Sequence[_Picture | None]]) -> Figure:
-    """Draw pictures in rows and columns, all to one scale; a place may be empty."""
+def _figure(rows: Sequence[Sequence[_Picture | None]], more_mm: float = 0.0) -> Figure:
+    """Draw pictures in rows and columns, all to one scale, with more room above; a place may be empty."""
     widths = [max(picture.width for picture in column if picture) for column in zip(*rows, strict=True)]
     size = max(1.0, len(widths) / 3)  # of arrows, in smaller pictures
     room = ROOM_ANGSTROM * size
     heights = [max(picture.height for picture in row if picture) + room for row in rows]
     scale = (PAGE_MM - 6) / sum(widths)
-    figure = new_figure(PAGE_MM, sum(heights) * scale + 17 + 5 * len(rows))
+    figure = new_figure(PAGE_MM, sum(heights) * scale + 17 + 5 * len(rows) + more_mm)
     grid = figure.subplots(
         len(rows), len(widths), squeeze=False, gridspec_kw={"width_ratios": widths, "height_ratios": heights}
     )

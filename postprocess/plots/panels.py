@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 
 from corecrown.errors import InputError
 from corecrown.postprocess.plots.bands import WINDOW_EV, plot_bands
+from corecrown.postprocess.plots.cells import wrap_title
 from corecrown.postprocess.plots.pdos import plot_pdos, stack_place
 from corecrown.postprocess.plots.style import GREY, MM_PER_INCH, PAGE_MM, new_figure, paper_style
 from corecrown.postprocess.results import BandEdges
@@ -23,6 +24,9 @@ PDOS_MM = 40.0
 STRIP_MM = 10.0
 LINE_MM = 4.2
 NAME_MM = 18.5
+
+TITLE_LETTERS = 20
+"""Of a title of 9 pt over the narrowest panel; longer ones are broken into lines."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ def plot_electronic_structure(
 ) -> Figure:
     """Draw band structures in a row and, below each, its projected density of states.
 
+    Cells without a density of states come last, with their bands alone.
+
     Parameters are those of :func:`plot_band_structures`.
     """
     return _grid(panels, ("bands", "pdos"), window_ev, note)
@@ -89,28 +95,29 @@ def plot_electronic_structure(
 def _grid(panels: Sequence[CellPanel], kinds: Sequence[str], window_ev: tuple[float, float], note: str) -> Figure:
     if not panels:
         raise InputError("panels: there is no cell to draw", "a study needs at least one cell")
-    blocks = -(-len(panels) // MOST_COLUMNS)
-    columns = -(-len(panels) // blocks)
-    heights = [BANDS_MM if kind == "bands" else PDOS_MM for kind in kinds]
+    if "pdos" in kinds:
+        panels = sorted(panels, key=lambda panel: panel.dos is None)
+    n_blocks = -(-len(panels) // MOST_COLUMNS)
+    columns = -(-len(panels) // n_blocks)
+    blocks = [panels[first : first + columns] for first in range(0, len(panels), columns)]
+    rows = [(block, kind) for block in blocks for kind in kinds if _has_row(block, kind)]
+    heights = [BANDS_MM if kind == "bands" else PDOS_MM for _, kind in rows]
     with paper_style():
-        figure = new_figure(PAGE_MM if columns > 1 else PAGE_MM / 2, blocks * sum(heights) + STRIP_MM)
-        axes = figure.subplots(blocks * len(kinds), columns, squeeze=False, height_ratios=list(heights) * blocks)
+        figure = new_figure(PAGE_MM if columns > 1 else PAGE_MM / 2, sum(heights) + STRIP_MM)
+        axes = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
         drawn: dict[str, list[Axes]] = {kind: [] for kind in kinds}
-        for place in range(blocks * columns):
-            block, column = divmod(place, columns)
-            for row, kind in enumerate(kinds):
-                ax = axes[block * len(kinds) + row, column]
-                if place >= len(panels):
+        for line, (block, kind) in zip(axes, rows, strict=True):
+            for column, ax in enumerate(line):
+                if column >= len(block) or (kind == "pdos" and block[column].dos is None):
                     ax.set_axis_off()
                     continue
-                panel = panels[place]
-                _draw(ax, panel, kind, window_ev)
-                if row > 0:
+                _draw(ax, block[column], kind, window_ev)
+                if kind != kinds[0]:
                     ax.set_title("")
                 if column > 0:
                     ax.set_ylabel("")
                     ax.tick_params(labelleft=False)
-                if getattr(panel, "dos" if kind == "pdos" else "bands") is not None:
+                if getattr(block[column], "dos" if kind == "pdos" else "bands") is not None:
                     drawn[kind].append(ax)
         if "pdos" in kinds:
             _share_height(drawn["pdos"])
@@ -118,14 +125,20 @@ def _grid(panels: Sequence[CellPanel], kinds: Sequence[str], window_ev: tuple[fl
     return figure
 
 
+def _has_row(panels: Sequence[CellPanel], kind: str) -> bool:
+    """Return whether cells have a row of their own for bands, always, or for densities of states, where one is."""
+    return kind == "bands" or any(panel.dos is not None for panel in panels)
+
+
 def _draw(ax: Axes, panel: CellPanel, kind: str, window_ev: tuple[float, float]) -> None:
+    title = wrap_title(panel.title, TITLE_LETTERS)
     if kind == "bands" and panel.bands is not None:
-        plot_bands(panel.bands, panel.edges, ax=ax, window_ev=window_ev, title=panel.title)
+        plot_bands(panel.bands, panel.edges, ax=ax, window_ev=window_ev, title=title)
         return
     if kind == "pdos" and panel.dos is not None:
-        plot_pdos(panel.dos, panel.edges, ax=ax, window_ev=window_ev, title=panel.title, legend=False)
+        plot_pdos(panel.dos, panel.edges, ax=ax, window_ev=window_ev, title=title, legend=False)
         return
-    ax.set_title(panel.title)
+    ax.set_title(title)
     ax.text(0.5, 0.5, f"no {'bands' if kind == 'bands' else 'PDOS'}", transform=ax.transAxes,
             ha="center", va="center", color=GREY)  # fmt: skip
     (ax.set_ylim if kind == "bands" else ax.set_xlim)(*window_ev)
@@ -144,7 +157,7 @@ def _strip(figure: Figure, axes: Sequence[Axes], note: str) -> None:
     named: dict[str, Any] = {}
     for ax in axes:
         for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
-            named.setdefault(name, handle.get_facecolor()[0])
+            named.setdefault(name, handle)
     height_mm = figure.get_figheight() * MM_PER_INCH
     used_mm = 0.0
     if note:
@@ -152,7 +165,13 @@ def _strip(figure: Figure, axes: Sequence[Axes], note: str) -> None:
         figure.text(0.5, 1.0 / height_mm, "\n".join(lines), color=GREY, ha="center", va="bottom", in_layout=False)
         used_mm += 1.0 + LINE_MM * len(lines)
     if named:
-        handles = [Patch(facecolor=named[name], label=name) for name in sorted(named, key=stack_place)]
+        handles = [
+            Patch(
+                facecolor=named[name].get_facecolor()[0], hatch=named[name].get_hatch(), edgecolor="white",
+                linewidth=0, label=name,
+            )
+            for name in sorted(named, key=stack_place)
+        ]  # fmt: skip
         columns = min(int(figure.get_figwidth() * MM_PER_INCH / NAME_MM), len(handles))
         legend = figure.legend(
             handles=handles, loc="lower center", ncols=columns, bbox_to_anchor=(0.5, used_mm / height_mm)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from corecrown.postprocess.pdos import dos_by_element_orbital
 from corecrown.postprocess.plots.bands import WINDOW_EV
-from corecrown.postprocess.plots.style import GREY, figure_and_axes, paper_style, species_colour
+from corecrown.postprocess.plots.style import figure_and_axes, paper_style, species_colour
 from corecrown.postprocess.results import BandEdges
 
 __all__ = ["group_species", "plot_pdos", "stack_place"]
@@ -21,6 +21,11 @@ OTHER = "other"
 
 ORDER = ("Br", "Pb", "Cs", "FA")
 """Species from the bottom of the stack upwards; others follow by name."""
+
+HATCHES = {"Pb": "/////", "Cs": "....."}
+"""White lines and dots over colours that are as light as that of Br, so that they are told apart in grey."""
+
+OTHER_COLOUR = "#d5d8db"
 
 SMALLEST_SHARE = 0.01
 """Orbitals with less of the states in the window than this are summed as ``other``."""
@@ -62,7 +67,10 @@ def plot_pdos(
         bottom = np.zeros(np.count_nonzero(shown))
         for name, values in parts.items():
             top = bottom + values
-            filled = ax.fill_between(energies[shown], bottom, top, color=_colour(name), label=name, linewidth=0)
+            filled = ax.fill_between(
+                energies[shown], bottom, top, facecolor=_colour(name), hatch=HATCHES.get(name.split("-")[0]),
+                edgecolor="white", linewidth=0, label=name,
+            )  # fmt: skip
             filled.set_in_layout(False)
             bottom = top
         total = np.sum([np.asarray(values, dtype=float) for values in dos.densities.values()], axis=0)[shown]
@@ -117,4 +125,4 @@ def _sum_small(parts: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _colour(name: str) -> str:
-    return GREY if name == OTHER else species_colour(*name.split("-"))
+    return OTHER_COLOUR if name == OTHER else species_colour(*name.split("-"))

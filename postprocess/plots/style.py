@@ -17,6 +17,7 @@ from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from pymatgen.core import Element
 
 from corecrown.errors import InputError
+from corecrown.palette import SPECIES_COLOURS
 
 __all__ = [
     "COLUMN_MM",
@@ -76,6 +77,7 @@ _STYLE = {
     "ytick.direction": "out",
     "lines.linewidth": 0.8,
     "lines.markersize": 4.5,
+    "hatch.linewidth": 0.4,
     "legend.frameon": False,
     "legend.handlelength": 1.0,
     "legend.handletextpad": 0.5,
@@ -90,19 +92,6 @@ _STYLE = {
     "svg.hashsalt": "corecrown",
 }
 
-# Pb, Br, Cs and FA differ by ΔE 31 or more as seen with protanopia and deuteranopia too
-_SPECIES = {
-    "Pb": "#2c6fb0",
-    "Br": "#c8571b",
-    "Cs": "#2a8c68",
-    "FA": "#e8b400",
-    "Cl": "#9aa51f",
-    "I": "#6b3f8f",
-    "C": "#4d4d4d",
-    "N": "#5a4fcf",
-    "H": "#b8b8b8",
-    "Si": "#8d7a4f",
-}
 _PATH_DATA = re.compile(rb' d="[^"]*"')
 _LONG_NUMBER = re.compile(rb"(\.\d\d)\d+")
 
@@ -146,8 +135,8 @@ def species_colour(species: str, orbital: str = "p") -> str:
     """
     if orbital not in _SHADE:
         raise InputError(f"orbital {orbital!r} is not known", f"known: {', '.join(_SHADE)}")
-    if species in _SPECIES:
-        base = _SPECIES[species]
+    if species in SPECIES_COLOURS:
+        base = SPECIES_COLOURS[species]
     elif Element.is_valid_symbol(species):
         base = _OTHERS[Element(species).Z % len(_OTHERS)]
     else:

@@ -23,6 +23,7 @@ from corecrown.postprocess.plots.style import (
 )
 from corecrown.postprocess.sts.alignment import ScaleRow
 from corecrown.postprocess.sts.analysis import StsAnalysis
+from corecrown.postprocess.sts.beside import GOOD_FIT
 from corecrown.postprocess.sts.groups import GroupSpectra
 from corecrown.postprocess.sts.overlay import Junction, OverlayDos, OverlayFit, fitted_didv
 from corecrown.postprocess.sts.results import Spread, StabilityPoint, StsResult, TrapMap
@@ -215,12 +216,19 @@ def alignment_figure(rows: Sequence[ScaleRow], ax: Axes | None = None) -> Figure
 
 
 def overlay_figure(
-    spectrum: GroupSpectra, dos: OverlayDos, junction: Junction, fit: OverlayFit, ax: Axes | None = None
+    spectrum: GroupSpectra,
+    dos: OverlayDos,
+    junction: Junction,
+    fit: OverlayFit,
+    ax: Axes | None = None,
+    *,
+    measured_gap_ev: float | None = None,
 ) -> Figure:
     """Draw a computed density of states, moved and broadened as fitted, over the measured dI/dV.
 
     The range that was fitted is shaded: beyond it nothing holds the computed curve to the measured one, and it may
-    leave the axes. C, N and H together are FA.
+    leave the axes. C, N and H together are FA. The title says shift, scissor and R²; with the measured gap it also
+    says the scissor that would make both gaps equal.
     """
     with paper_style():
         figure, ax = figure_and_axes(ax, COLUMN_MM, 65)
@@ -237,14 +245,22 @@ def overlay_figure(
         ax.set_ylim(0, 1.15)
         ax.set_xlabel("Sample bias (V)")
         ax.set_ylabel("dI/dV (normalised)")
-        error = "" if fit.scissor_error_ev is None else f" ± {fit.scissor_error_ev:.3f}"
-        ax.set_title(
-            f"valence edge {_volts(fit.shift_ev)} eV, scissor {_volts(fit.scissor_ev)}{error} eV",
-            fontsize=8,
-            loc="left",
-        )
+        ax.set_title(_overlay_title(fit, dos.gap_ev, measured_gap_ev), fontsize=8, loc="left")
         _legend(ax, loc="upper center", ncols=2)
         return figure
+
+
+def _overlay_title(fit: OverlayFit, gap_ev: float, measured_gap_ev: float | None) -> str:
+    """Return what a fit says; its standard error is told only where the shapes agree, else it means nothing."""
+    good = fit.r_squared >= GOOD_FIT
+    error = f" ± {fit.scissor_error_ev:.3f}" if good and fit.scissor_error_ev is not None else ""
+    lines = [
+        f"valence edge {_volts(fit.shift_ev)} eV, R² {fit.r_squared:.2f}{'' if good else ': shapes differ'}",
+        f"scissor {_volts(fit.scissor_ev)}{error} eV",
+    ]
+    if measured_gap_ev is not None:
+        lines[1] += f"; equal gaps need {_volts(measured_gap_ev - gap_ev)} eV"
+    return "\n".join(lines)
 
 
 def sts_figure(analysis: StsAnalysis) -> Figure:

@@ -14,6 +14,12 @@ def test_prints_every_claim_of_the_shipped_results():
         assert words in shown.stdout
 
 
+def test_notes_of_the_levels_are_printed_below_their_table():
+    shown = runner.invoke(app, ["paper"], terminal_width=200)
+    assert "\n  1  Γ only" in shown.stdout
+    assert shown.stdout.rindex("Γ only") > shown.stdout.index("Gap without FA at each level")
+
+
 def test_json_is_one_document():
     shown = runner.invoke(app, ["paper", "--json"])
     document = json.loads(shown.stdout)

@@ -164,6 +164,10 @@ def test_figures_are_drawn_from_files(tmp_path):
     assert [ax.get_title() for ax in figure.axes[:3]] == [f"summed along {axis}" for axis in "abc"]
     colours = [ax.images[0].get_clim() for ax in figure.axes[:6]]
     assert len(set(colours)) == 1
+    assert len({(ax.get_xlim(), ax.get_ylim()) for ax in figure.axes[:6:3]}) == 1
+    width, height = plot_density_changes([cell] * 8).get_size_inches() * 25.4
+    assert width <= 170.1
+    assert height <= 230
     assert len(shares_figure([result()]).axes) == 4
     assert excited_cell(result(excitation=[]), tmp_path) is None
 

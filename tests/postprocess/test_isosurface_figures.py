@@ -69,6 +69,8 @@ def test_cells_have_a_column_each():
     assert [len(texts) for texts in below] == [1, 0, 1, 0, 1, 1]
     assert below[0][0].startswith("vbm, ")
     assert below[4] == below[5]
+    assert said(figure)[:2] == ["filled; gained", "emptied; lost"]
+    assert said(plot_excitation_surfaces([bare]))[:2] == ["gained", "lost"]
     assert below[4][0].startswith("±0.00")
     with pytest.raises(InputError, match="without densities"):
         plot_excitation_surfaces([empty])

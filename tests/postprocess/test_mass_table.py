@@ -79,6 +79,21 @@ def test_figure_of_all_cells():
     assert sizes <= {8.0, 9.0}
 
 
+def test_changes_within_the_convergence_have_no_arrow():
+    def arrows(change):
+        cells = [cell("fa000", 0, None, (1.0, 1.0, 1.0)), cell("fa025-b", 0.25, "b", (1.0, 1.0, 1.0 + change))]
+        return [len([text for text in ax.texts if text.arrow_patch]) for ax in plot_masses(cells).axes]
+
+    assert arrows(0.04) == [0, 0]
+    assert max(arrows(0.06)) == 1
+
+
+def test_lines_in_the_plane_differ_without_colour():
+    mass = CELLS[1].masses.electron
+    lines = plot_inplane_masses(dict.fromkeys("abcde", mass)).axes[0].lines
+    assert len({str(line._unscaled_dash_pattern) for line in lines}) == 5
+
+
 def test_polar_figure_shows_the_mass_in_the_plane():
     figure = plot_inplane_masses({"fa000": CELLS[1].masses.electron, "unknown": CELLS[2].masses.hole})
     (line,) = figure.axes[0].lines

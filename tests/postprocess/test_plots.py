@@ -29,11 +29,13 @@ from corecrown.postprocess.plots import (
     plot_pdos,
     plot_pdos_stack,
     plot_shifts,
+    result_title,
     species_colour,
 )
 from corecrown.postprocess.plots.bands import point_name
+from corecrown.postprocess.plots.cells import wrap_title
 from corecrown.postprocess.plots.pdos import group_species
-from corecrown.postprocess.results import BandEdges, Comparison, ComparisonRow
+from corecrown.postprocess.results import BandEdges, Comparison, ComparisonRow, Distortion
 
 RECIPROCAL = Lattice.orthorhombic(8.2, 8.3, 11.8).reciprocal_lattice
 
@@ -220,9 +222,34 @@ def test_panels_share_axes_and_letters_are_of_final_size(panel):
 
 def test_cells_without_data_leave_a_panel_that_says_so(panel):
     figure = plot_electronic_structure([panel, CellPanel("failed")])
-    assert {"no bands", "no PDOS"} <= set(texts(figure))
+    assert "no bands" in texts(figure)
+    assert "no PDOS" in texts(plot_pdos_stack([panel, CellPanel("failed")]))
     assert_everything_inside(plot_electronic_structure([CellPanel("failed")]))
     assert_everything_inside(plot_pdos_stack([CellPanel("failed")]))
+
+
+def test_cells_without_a_density_of_states_come_last_with_bands_alone(panel):
+    bare = CellPanel("bare", panel.bands, None, panel.edges)
+    figure = plot_electronic_structure([bare, panel])
+    assert "no PDOS" not in texts(figure)
+    assert [ax.get_title() for ax in figure.axes if ax.axison] == ["fa025-b", "bare", ""]
+    assert len(plot_electronic_structure([bare, bare]).axes) == 2
+
+
+@pytest.mark.parametrize(("n_points", "marked"), [(14, True), (15, False)])
+def test_computed_points_are_marked_where_a_segment_has_few(n_points, marked):
+    kpoints = [(x, 0, 0) for x in np.linspace(0, 0.5, n_points)]
+    energies = {Spin.up: np.array([np.linspace(0, -1, n_points), np.linspace(1, 2, n_points)])}
+    bands = BandStructureSymmLine(kpoints, energies, RECIPROCAL, 0.5, {"Γ": (0, 0, 0), "X": (0.5, 0, 0)})
+    dots = [line for line in plot_bands(bands).axes[0].lines if len(line.get_xdata()) == n_points]
+    assert len(dots) == (2 if marked else 0)
+
+
+def test_species_in_a_stack_differ_without_colour(panel):
+    figure = plot_electronic_structure([panel])
+    looks = {patch.get_label(): patch for patch in figure.legends[0].get_patches()}
+    assert looks["Pb-p"].get_hatch()
+    assert not looks["Br-p"].get_hatch()
 
 
 @pytest.mark.parametrize("draw", [plot_electronic_structure, plot_band_structures, plot_pdos_stack, plot_lattice])
@@ -255,8 +282,50 @@ def test_level_shifts_compare_like_with_like(study):
     figure = plot_level_shifts(study.cells, "fa000")
     names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert names == ["PBE", "PBE + SOC", "HSE06"]
+    assert_everything_inside(figure)
     with pytest.raises(InputError, match="shares a level"):
         plot_level_shifts(study.cells, "nix")
+
+
+def test_level_shifts_have_the_uncertainty_of_the_level_that_was_compared(study):
+    gaps = {cell.label: next(row.gap_ev for row in cell.levels if not row.spin_orbit) for cell in study.cells}
+    shift = gaps["fa025-b"] - gaps["fa000"]
+    row = ComparisonRow(
+        cell="fa025-b", place=None, gap_ev=1.0, shift_ev=shift, shift_uncertainty_ev=0.07,
+        level="PBE, no spin-orbit, 40 Ry",
+    )  # fmt: skip
+    figure = plot_level_shifts(study.cells, "fa000", comparison=Comparison(rows=[row]))
+    barred = [points for points in figure.axes[0].containers if points.has_yerr]
+    assert len(barred) == 1
+    assert barred[0].get_label() == "PBE"
+    assert barred[0].lines[2][0].get_segments()[0][:, 1] == pytest.approx([shift - 0.07, shift + 0.07])
+
+
+def turned(cell, angle):
+    measured = Distortion(fa_axis_deg=[{"a": angle, "b": 90 - angle, "c": 90.0}])
+    return cell.model_copy(update={"label": "fa025-a", "alignment": "a", "distortion": measured})
+
+
+def test_a_title_says_that_formamidinium_left_its_axis(study):
+    cell = study.cells[1]
+    assert result_title(turned(cell, 41.6)) == "25 % FA (placed ∥ a, now 42° off)"
+    assert result_title(turned(cell, 12.0)) == "25 % FA ∥ a"
+    names = [text.get_text() for text in plot_lattice([cell, turned(cell, 41.6)]).axes[0].get_xticklabels()]
+    assert names == ["25 % FA ∥ b", "25 % FA (placed ∥ a,\nnow 42° off)"]
+
+
+def test_counterfactual_cells_are_called_by_what_they_were_made_from(study):
+    cell = study.cells[0]
+    framework = cell.model_copy(update={"label": "fa025-b-framework", "made_from": ["fa025-b"]})
+    strained = cell.model_copy(update={"label": "fa000-strained", "made_from": ["fa000", "fa025-b"]})
+    assert result_title(framework) == "25 % FA ∥ b, Cs for FA"
+    assert result_title(strained) == "0 % FA in the lattice of 25 % FA ∥ b"
+    assert_everything_inside(plot_lattice([cell, framework, strained, turned(cell, 41.6)]))
+
+
+def test_a_long_title_is_never_broken_within_a_content_or_an_axis():
+    lines = wrap_title("0 % FA in the lattice of 25 % FA ∥ b", 20).split("\n")
+    assert lines == ["0 % FA in the", "lattice of", "25 % FA ∥ b"]
 
 
 def test_lattice_is_pseudocubic_for_pbnm_only(study):

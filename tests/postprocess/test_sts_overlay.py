@@ -98,6 +98,19 @@ def test_overlay_figure_on_synthetic_sweeps():
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["synthetic", "DFT", "Pb", "fitted"]
 
 
+def test_a_poor_fit_is_said_to_be_one_and_has_no_error():
+    _, spectra = analyse_group(SweepSet(tuple(generate(CORE, 8, seed=1))), StsOptions(n_resamples=0))
+    junction = Junction(292, bandwidth_v=0.05)
+    fit = fit_overlay(spectra.bias_v, spectra.mean_didv, semiconductor(), junction, (-1.13, 1.53))
+    good = fit.model_copy(update={"r_squared": 0.95, "scissor_error_ev": 0.003, "scissor_ev": 0.18})
+    poor = good.model_copy(update={"r_squared": 0.72})
+    title = overlay_figure(spectra, semiconductor(), junction, good).axes[0].get_title(loc="left")
+    assert title.endswith("R² 0.95\nscissor +0.18 ± 0.003 eV")
+    figure = overlay_figure(spectra, semiconductor(), junction, poor, measured_gap_ev=GAP + 0.54)
+    title = figure.axes[0].get_title(loc="left")
+    assert title.endswith("R² 0.72: shapes differ\nscissor +0.18 eV; equal gaps need +0.54 eV")
+
+
 def edge(value, error=0.005):
     return Interval(value=value, standard_error=error)
 

@@ -174,6 +174,17 @@ def test_output_goes_to_the_reader_that_is_handed_in(tmp_path):
     check_groups(structure)
 
 
+def test_json_that_is_no_structure_is_passed_over(tmp_path):
+    (tmp_path / "provenance.json").write_text('{"codes": []}')
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(InputError, match="holds no structure"):
+        find_structure(tmp_path, unexpected)
+    with pytest.raises(InputError, match="lattice and sites"):
+        read_structure(tmp_path / "provenance.json")
+    write_structure(build(), tmp_path / "zz.json")
+    assert find_structure(tmp_path, unexpected)[1].name == "zz.json"
+
+
 def test_a_folder_without_structures_says_what_was_looked_for(tmp_path):
     with pytest.raises(InputError, match="holds no structure"):
         find_structure(tmp_path, unexpected)

@@ -7,10 +7,17 @@ import typer
 
 from corecrown.cli.common import AsJson, Verbose, print_json, print_table
 from corecrown.cli.figures import FigureFile, check_figure, write_figure
+from corecrown.cli.stored import bands_at, dos_at
 
 __all__ = ["register"]
 
-Run = Annotated[Path, typer.Argument(metavar="PATH", help="Folder (or XML file) of a Quantum ESPRESSO or VASP run.")]
+Run = Annotated[
+    Path,
+    typer.Argument(
+        metavar="PATH",
+        help="Folder (or XML file) of a Quantum ESPRESSO or VASP run, or of a cell of a study: DIR/cells/LABEL.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -23,9 +30,8 @@ def bands(path: Run, figure: FigureFile = None, as_json: AsJson = False, verbose
     """Find the edges in the bands of a run; draw them with --figure."""
     check_figure(figure)
     from corecrown.postprocess.edges import find_edges, is_metal
-    from corecrown.workflows.readers import read_band_structure
 
-    found = read_band_structure(path)
+    found = bands_at(path)
     edges = find_edges(
         found.bands, "bands" if found.on_lines else "mesh", found.n_electrons, spin_orbit=found.spin_orbit
     )
@@ -61,13 +67,11 @@ def bands(path: Run, figure: FigureFile = None, as_json: AsJson = False, verbose
 def pdos(path: Run, figure: FigureFile = None, as_json: AsJson = False, verbose: Verbose = False) -> None:
     """Tell what the edges are made of; draw the projected density of states with --figure."""
     check_figure(figure)
-    from corecrown.workflows.readers import read_dos
-
-    found = read_dos(path)
+    found, edges = dos_at(path)
     if figure is not None:
         from corecrown.postprocess.plots import plot_pdos
 
-        write_figure(plot_pdos(found.dos), figure)
+        write_figure(plot_pdos(found.dos, edges), figure)
     elements = sorted({element.symbol for element in found.dos.structure.elements})
     document = {
         "edge_character": {"vbm": found.edge_character.vbm, "cbm": found.edge_character.cbm},
@@ -79,8 +83,8 @@ def pdos(path: Run, figure: FigureFile = None, as_json: AsJson = False, verbose:
     if as_json:
         print_json(document)
         return
-    edges = {"valence edge": found.edge_character.vbm, "conduction edge": found.edge_character.cbm}
-    for name, character in edges.items():
+    characters = {"valence edge": found.edge_character.vbm, "conduction edge": found.edge_character.cbm}
+    for name, character in characters.items():
         shares = sorted((character or {}).items(), key=lambda item: -item[1])
         print_table(f"{path}: {name}", ("orbital", "share"), [(orbital, f"{share:.3f}") for orbital, share in shares])
     for note in document["notes"]:

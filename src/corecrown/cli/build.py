@@ -9,6 +9,7 @@ import typer
 
 from corecrown.cli.common import AsJson, Verbose, print_json, print_table
 from corecrown.cli.figures import FigureFile, check_figure, write_figure
+from corecrown.cli.stored import stored_structure
 from corecrown.errors import InputError
 
 if TYPE_CHECKING:
@@ -226,9 +227,9 @@ def _refuse(given: dict[str, bool], names: tuple[str, ...], why: str) -> None:
 
 
 def _draw(cell: "Structure", path: Path) -> None:
-    from corecrown.structures.picture import draw_cell
+    from corecrown.structures.picture import draw_cell, ion_formula
 
-    write_figure(draw_cell(cell, title=cell.composition.reduced_formula), path)
+    write_figure(draw_cell(cell, title=ion_formula(cell)), path)
 
 
 def _strain(text: str | None) -> float | str | None:
@@ -285,11 +286,9 @@ def distortion(
 ) -> None:
     """Measure octahedra and the directions of FA, in the axes a, b and c of the file."""
     from corecrown.postprocess.distortion import measure_distortion
-    from corecrown.structures.files import find_structure
-    from corecrown.workflows.readers import read_output_structure
 
     check_figure(figure)
-    structure, where = find_structure(path, read_output_structure)
+    structure, where = _structure_at(path)
     found = measure_distortion(structure)
     notes = [*found.notes]
     if found.tilts_deg is not None:
@@ -305,6 +304,15 @@ def distortion(
         print_json(found)
     else:
         _show_distortion(found, where)
+
+
+def _structure_at(path: Path) -> "tuple[Structure, Path]":
+    """Return the structure of a file, a run or a cell of a study, and where it was read."""
+    from corecrown.structures.files import find_structure
+    from corecrown.workflows.readers import read_output_structure
+
+    stored = stored_structure(path)
+    return find_structure(path, read_output_structure) if stored is None else (stored, path)
 
 
 def _show_distortion(found: "Distortion", where: Path) -> None:

@@ -13,6 +13,9 @@ __all__ = ["app", "main"]
 
 GROUPS = ("doctor", "setup", "build", "study", "report", "analyse", "masses", "sts", "converge", "paper")
 
+GIVEN_AS = {"--window": "two numbers with a blank between them, low and high in V: --window -1 1"}
+"""Options that take several values."""
+
 # typer brings its own copy of click in some versions and imports click in others: this is the base of either's errors
 UsageMistake: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
@@ -53,6 +56,12 @@ def _register() -> None:
 _register()
 
 
+def _hint(message: str) -> str:
+    """Return how an option is given that a mistake names, where that is easily missed."""
+    shapes = (shape for option, shape in GIVEN_AS.items() if f"'{option}'" in message)
+    return next(shapes, "corecrown COMMAND --help shows what is allowed")
+
+
 def main() -> None:
     """Run the command line; every foreseen error leaves as one line and a hint, never as a traceback."""
     state.begin(sys.argv[1:])
@@ -69,7 +78,7 @@ def main() -> None:
         message = cast("Any", error).format_message().replace("Value error, ", "")
         if not message:  # no command was given: the help has been shown
             raise SystemExit(2) from None
-        fail(message, "corecrown COMMAND --help shows what is allowed", 2)
+        fail(message, _hint(message), 2)
     except CorecrownError as error:
         if state.verbose:
             raise

@@ -8,6 +8,7 @@ import typer
 
 from corecrown.cli.common import AsJson, Verbose, print_json, print_table
 from corecrown.cli.figures import FigureFile, check_figure, write_figure
+from corecrown.cli.stored import bands_at
 from corecrown.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,7 +31,12 @@ def register(app: typer.Typer) -> None:
 
 
 def masses(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder (or XML file) with bands along lines.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH", help="Folder (or XML file) with bands along lines, or a study's DIR/cells/LABEL."
+        ),
+    ],
     method: Annotated[
         Method, typer.Option("--method", help="Our fit at the edge, or the definition of sumo or of effmass.")
     ] = Method.OURS,
@@ -44,9 +50,8 @@ def masses(
     """
     check_figure(figure)
     from corecrown.postprocess.mass_paths import path_masses
-    from corecrown.workflows.readers import read_band_structure
 
-    found = read_band_structure(path)
+    found = bands_at(path)
     if not found.on_lines:
         raise InputError(f"{path}: the k-points are a mesh, not lines", "give the folder of a bands run")
     result = path_masses(found.bands, method.value, n_electrons=found.n_electrons, spin_orbit=found.spin_orbit)

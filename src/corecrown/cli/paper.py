@@ -8,9 +8,11 @@ import typer
 from corecrown.cli.common import AsJson, Verbose, print_json, print_table
 
 if TYPE_CHECKING:
-    from corecrown.postprocess.paper import PaperComparison
+    from corecrown.postprocess.paper import LevelGap, PaperComparison
 
 __all__ = ["register"]
+
+NOT_COMPUTED = "not computed"
 
 
 def register(app: typer.Typer) -> None:
@@ -59,18 +61,28 @@ def _show(found: "PaperComparison") -> None:
             if text and (name not in {"level", "study"} or claim.verdict.value != "not computed"):
                 typer.echo(f"  {name:<6} {text}")
         typer.echo("")
+    _show_levels(found.levels)
+
+
+def _show_levels(levels: "list[LevelGap]") -> None:
+    """Print the gap at each level of theory, and below it what is to be kept in mind of each."""
+    said = [[note for note in row.notes if note != NOT_COMPUTED] for row in levels]
+    notes = list(dict.fromkeys(note for row in said for note in row))
     print_table(
         "Gap without FA at each level of theory, in eV; the paper's 2.554 names no functional",
-        ("Level", "Gap", "Less 2.554", "Uncertainty", "Shift at 25 % FA", "Study"),
+        ("Level", "Gap", "Less 2.554", "Uncertainty", "Shift at 25 % FA", "Study", "Notes"),
         [
             (
                 row.level or f"{row.functional}, {'spin-orbit' if row.spin_orbit else 'no spin-orbit'}",
-                "not computed" if row.gap_ev is None else f"{row.gap_ev:.3f}",
+                NOT_COMPUTED if row.gap_ev is None else f"{row.gap_ev:.3f}",
                 "–" if row.difference_ev is None else f"{row.difference_ev:+.3f}",
                 "–" if row.uncertainty_ev is None else f"{row.uncertainty_ev:.3f}",
                 "–" if row.shift_ev is None else f"{row.shift_ev:+.3f}",
                 row.study or "–",
+                ", ".join(str(notes.index(note) + 1) for note in of_row),
             )
-            for row in found.levels
+            for row, of_row in zip(levels, said, strict=True)
         ],
     )
+    for number, note in enumerate(notes, 1):
+        typer.echo(f"  {number}  {note}")

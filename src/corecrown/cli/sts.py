@@ -58,7 +58,10 @@ def sts(
     ] = "first-peak",
     prominence: Annotated[float, typer.Option(help="Of a peak, part of the largest on its side.")] = 0.1,
     bandwidth: Annotated[float, typer.Option(help="Of the derivative, full width, V.")] = 0.05,
-    window: Annotated[tuple[float, float], typer.Option(help="Of the trap integral, V.")] = (-0.8, 1.0),
+    window: Annotated[
+        tuple[float, float],
+        typer.Option(metavar="LOW HIGH", help="Of the trap integral, V; two numbers: --window -1 1."),
+    ] = (-0.8, 1.0),
     normalise: Annotated[str, typer.Option(help="Sweeps before averaging: none, set-point, conductance.")] = "none",
     temperature: Annotated[float | None, typer.Option(help="K, where the files do not say.")] = None,
     resamples: Annotated[int, typer.Option(help="Of platelets, for intervals; 0 for none.")] = 1000,
@@ -180,7 +183,9 @@ def _options(**values: Any) -> "StsOptions":
         first = error.errors()[0]
         field = str(first["loc"][0])
         message = str(first["msg"]).removeprefix("Value error, ")
-        raise InputError(f"{_FLAGS.get(field, f'--{field}')}: {message}", "corecrown sts --help") from error
+        flag = _FLAGS.get(field, f"--{field}")
+        hint = "two numbers, low and high in V: --window -1 1" if field == "window_v" else "corecrown sts --help"
+        raise InputError(f"{flag}: {message}", hint) from error
 
 
 def _read_groups(files: list[str] | None, group: list[str] | None, synthetic: Path | None) -> dict[str, "SweepSet"]:

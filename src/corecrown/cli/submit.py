@@ -131,10 +131,12 @@ def status_of(folder: Path) -> tuple[dict[str, dict[str, str]], list[str]]:
     from corecrown.workflows.local import read_status
 
     states = {label: {step: state.value for step, state in row.items()} for label, row in read_status(folder).items()}
+    _add_results(folder, states)
     notes = stale_locks(folder)
     if (folder / PROVENANCE_FILE).is_file():
         notes.append(
-            "shipped results: the records of the steps were left behind; corecrown compare and report read them"
+            "shipped results: the records of the steps were left behind, and study.json says what is done; corecrown "
+            "compare and report read them"
         )
     try:
         if remote_submissions(folder):
@@ -147,6 +149,25 @@ def status_of(folder: Path) -> tuple[dict[str, dict[str, str]], list[str]]:
             if state in {"waiting", "failed"} and "running" not in states[label].values():
                 states[label][step] = "queued"
     return states, notes
+
+
+def _add_results(folder: Path, states: dict[str, dict[str, str]]) -> None:
+    """Set to done the steps whose results are in study.json and whose folders hold no record, as in what ships."""
+    from corecrown.postprocess.study import STUDY_FILE, read_study
+    from corecrown.workflows.study import cell_folder
+
+    if not (folder / STUDY_FILE).is_file():
+        return
+    for cell in read_study(folder).result.cells:
+        row = states.get(cell.label, {})
+        for step in cell.timings:
+            if row.get(step) == "waiting" and not _has_record(cell_folder(folder, cell.label) / step):
+                row[step] = "done"
+
+
+def _has_record(step_folder: Path) -> bool:
+    """Whether a step was ever tried, or its result forgotten, in its folder: that says more than study.json."""
+    return any(next(step_folder.glob(name), None) is not None for name in ("attempt-*", "*result*.json", "forgotten-*"))
 
 
 def _add_workers(folder: Path, states: dict[str, dict[str, str]]) -> list[str]:
