@@ -279,7 +279,7 @@ def functional_claim(basis: Basis, levels: Sequence[LevelGap]) -> Claim:
         where="not stated in the main text",
         theirs="not stated",
         their_value=stated,
-        ours="–" if nearest is None else f"nearest so far {_name(nearest)}, {found} eV",
+        ours="–" if nearest is None else f"nearest {_name(nearest)}, {found} eV",
         value=None if nearest is None else nearest.gap_ev,
         uncertainty=None if nearest is None else nearest.uncertainty_ev,
         verdict=verdict,
