@@ -88,10 +88,10 @@ for cell in study.cells:
 # ## The figure
 #
 # Every Pb-Br-Pb angle of every cell with its mean, and beside it the electron's masses from the tensors where there are any: open
-# marks without spin-orbit coupling, filled ones with it.
+# marks without spin-orbit coupling, filled ones with it. Where some cells have both, only those are drawn.
 
 # %%
-from corecrown.postprocess.plots import cell_title
+from corecrown.postprocess.plots import result_title
 from corecrown.postprocess.plots.style import COLUMN_MM, CONDUCTION, LINE_COLOURS, LINE_MARKERS, PAGE_MM, VALENCE
 from corecrown.postprocess.plots.style import new_figure, paper_style
 
@@ -105,24 +105,31 @@ def masses_of(masses):
 
 known = {cell.label: values for cell in study.cells if (values := masses_of(cell.masses))}
 coupled = {cell.label: values for cell in study.cells if (values := masses_of(cell.masses_spin_orbit))}
+drawn = {label: values for label, values in known.items() if label in coupled or not coupled}
+titles = {cell.label: result_title(cell) for cell in study.cells}
 with paper_style():
-    figure = new_figure(PAGE_MM if known else COLUMN_MM, 65)
-    panels = figure.subplots(1, 2 if known else 1, squeeze=False)[0]
+    figure = new_figure(PAGE_MM if drawn else COLUMN_MM, 70)
+    panels = figure.subplots(1, 2 if drawn else 1, squeeze=False)[0]
     for place, cell in enumerate(study.cells):
         angles = np.sort(cell.distortion.pb_br_pb_deg)
         height = place + np.linspace(-0.15, 0.15, len(angles))
         panels[0].plot(angles, height, "o", markersize=3, color=CONDUCTION if cell.fa_fraction else VALENCE)
         panels[0].plot([np.mean(angles)] * 2, [place - 0.3, place + 0.3], color="black", linewidth=0.8)
-    panels[0].set_yticks(range(len(study.labels)), [cell_title(label) for label in study.labels])
+    panels[0].set_yticks(range(len(titles)), titles.values())
     panels[0].invert_yaxis()
     panels[0].set_xlabel("Pb-Br-Pb angle (°); lines: means")
-    if known:
-        for number, (marker, colour, (label, values)) in enumerate(zip(LINE_MARKERS, LINE_COLOURS, known.items())):
-            places = np.arange(3) + 0.12 * (number - (len(known) - 1) / 2)
-            panels[1].plot(places, values, marker, color=colour, fillstyle="none", label=cell_title(label))
+    if drawn:
+        for number, (marker, colour, (label, values)) in enumerate(zip(LINE_MARKERS, LINE_COLOURS, drawn.items())):
+            places = np.arange(3) + 0.15 * (number - (len(drawn) - 1) / 2)
+            panels[1].plot(places, values, marker, color=colour, fillstyle="none", label=titles[label])
             if label in coupled:
-                panels[1].plot(places, coupled[label], marker, color=colour, label=f"{cell_title(label)}, SOC")
+                panels[1].plot(places, coupled[label], marker, color=colour)
         panels[1].set_xticks(range(3), ["Γ-X", "Γ-Y", "Γ-Z"])
+        panels[1].set_xlim(-0.5, 2.5)
+        panels[1].set_yscale("log")
+        panels[1].set_yticks([0.1, 0.2, 0.5, 1, 2], ["0.1", "0.2", "0.5", "1", "2"])
+        panels[1].minorticks_off()
         panels[1].set_ylabel("Electron mass (m$_0$)")
-        panels[1].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+        panels[1].legend(title="filled: with spin-orbit coupling" if coupled else None, fontsize="small", title_fontsize="small")
+        panels[1].set_ylim(0.08, 8)
 figure
