@@ -71,14 +71,6 @@ def test_bad_input_is_one_line_a_hint_and_json(run, command):
     assert told == {"message": lines[0][11:], "hint": lines[1][8:], "exit_code": 2}
 
 
-@pytest.mark.parametrize("command", [("bands", "empty"), ("pdos", "empty"), ("compare", "empty")])
-def test_a_figure_in_a_folder_that_is_not_there_is_refused_and_no_folder_made(run, tmp_path, command):
-    code, _, err = run(*command, "--figure", tmp_path / "new" / "x.png")
-    assert code == 2
-    assert "there is no folder" in err
-    assert not (tmp_path / "new").exists()
-
-
 @pytest.mark.parametrize("window", [["-1,1"], ["1", "-1"], ["a", "b"]])
 def test_a_window_that_is_given_wrongly_is_shown_how(run, window):
     code, _, err = run("sts", "x.csv", "--window", *window)

@@ -18,19 +18,13 @@ FigureFile = Annotated[Path | None, typer.Option("--figure", help="Write a figur
 
 
 def check_figure(path: Path | None, option: str = "--figure") -> None:
-    """Refuse a file of a suffix that is not known, or in a folder that is not there, before anything is computed."""
-    if path is None:
-        return
-    if path.suffix.lower() not in FIGURE_SUFFIXES:
+    """Refuse a file of a suffix that is not known, before anything is computed."""
+    if path is not None and path.suffix.lower() not in FIGURE_SUFFIXES:
         raise InputError(f"{option} {path}: unknown suffix {path.suffix!r}", f"known: {', '.join(FIGURE_SUFFIXES)}")
-    if not path.parent.is_dir():
-        raise InputError(
-            f"{option} {path}: cannot be written: there is no folder {path.parent}", "make it, or choose another place"
-        )
 
 
 def write_figure(figure: "Figure", path: Path) -> None:
-    """Write a figure, whole or not at all, in the format of its suffix."""
+    """Write a figure, whole or not at all, in the format of its suffix; folders on the way are made."""
     from corecrown.files import write_whole
     from corecrown.postprocess.plots.style import figure_bytes
 

@@ -48,11 +48,8 @@ def bands_at(path: Path) -> "BandsFound":
     """
     from corecrown.workflows.readers import read_band_structure
 
-    place = _place_of(path)
-    if place is not None and _is_stored(place, "bands"):
-        return _stored_bands(place)
-    _require_output(path)
-    return read_band_structure(path)
+    place = _stored_place(path, "bands")
+    return read_band_structure(path) if place is None else _stored_bands(place)
 
 
 def dos_at(path: Path) -> "tuple[DosFound, BandEdges | None]":
@@ -65,11 +62,10 @@ def dos_at(path: Path) -> "tuple[DosFound, BandEdges | None]":
     """
     from corecrown.workflows.readers import read_dos
 
-    place = _place_of(path)
-    if place is not None and _is_stored(place, "dos"):
-        return _stored_dos(place), place.cell.edges
-    _require_output(path)
-    return read_dos(path), _edges_of_run(path)
+    place = _stored_place(path, "dos")
+    if place is None:
+        return read_dos(path), _edges_of_run(path)
+    return _stored_dos(place), place.cell.edges
 
 
 def stored_structure(path: Path) -> "Structure | None":
@@ -93,6 +89,15 @@ def _place_of(path: Path) -> _Place | None:
             study = read_study(folder.parent)
             known = [cell for cell in study.result.cells if cell.label == label and here.exists()]
             return _Place(here, study, known[0], rest[0] if rest else None) if known else None
+    return None
+
+
+def _stored_place(path: Path, name: str) -> _Place | None:
+    """Return where a study stored bands or dos for this path; None where the output of a run lies there."""
+    place = _place_of(path)
+    if place is not None and _is_stored(place, name):
+        return place
+    _require_output(path)
     return None
 
 
