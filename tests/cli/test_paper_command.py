@@ -10,7 +10,7 @@ runner = CliRunner()
 def test_prints_every_claim_of_the_shipped_results():
     shown = runner.invoke(app, ["paper"], terminal_width=200)
     assert shown.exit_code == 0
-    for words in ("2.554", "+0.041", "disagrees", "not computed", "HSE06"):
+    for words in ("2.554", "+0.041", "agrees", "disagrees", "undecided", "HSE06"):
         assert words in shown.stdout
 
 

@@ -95,7 +95,7 @@ def test_both_alignments_of_both_fractions_are_answered():
     assert [row[0] for row in partition_table(cells).rows][::4] == ["fa000", *labels]
     said = excitation_statements(cells)
     assert len(said) == len(labels) + 1, "nothing is said of the cell without FA"
-    assert said[1].startswith("25 % FA ∥ a, neutral")
+    assert said[1].startswith("25 % FA (placed ∥ a, now 42° off), neutral")
     assert len(shares_figure(cells).axes) == 4 * len(cells)
 
 
