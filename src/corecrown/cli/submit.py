@@ -152,11 +152,11 @@ def status_of(folder: Path) -> tuple[dict[str, dict[str, str]], list[str]]:
 
 
 def _add_results(folder: Path, states: dict[str, dict[str, str]]) -> None:
-    """Set to done the steps whose results are in study.json and whose folders hold no record, as in what ships."""
+    """Set to done the steps of shipped results that are in study.json: the records of their folders do not ship."""
     from corecrown.postprocess.study import STUDY_FILE, read_study
     from corecrown.workflows.study import cell_folder
 
-    if not (folder / STUDY_FILE).is_file():
+    if not ((folder / PROVENANCE_FILE).is_file() and (folder / STUDY_FILE).is_file()):
         return
     for cell in read_study(folder).result.cells:
         row = states.get(cell.label, {})
