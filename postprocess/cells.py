@@ -19,7 +19,10 @@ from corecrown.postprocess.results import (
     StepResult,
 )
 
-__all__ = ["assemble_cell", "describe_level"]
+__all__ = ["MOST_TURN_DEG", "assemble_cell", "describe_level", "turned_deg"]
+
+MOST_TURN_DEG = 30.0
+"""A cell whose FA ends farther than this from the axis it was placed along is said to have turned."""
 
 _HOME_OF_FILE = {"bands": Step.BANDS, "dos": Step.PDOS}
 """The step whose file goes by the plain name; from any other step it is called STEP_name."""
@@ -235,3 +238,16 @@ def _distortion(structure: Structure) -> Distortion:
     except CorecrownError as error:
         return Distortion(notes=[error.message])
     return measured
+
+
+def turned_deg(cell: CellResult) -> float | None:
+    """Return how far (degrees) the FA of a cell lies from the axis it was placed along, where that is above 30°.
+
+    Of several FA it is the one farthest off. None where no axis was asked for, or none was measured.
+    """
+    measured = None if cell.distortion is None else cell.distortion.fa_axis_deg
+    angles = [angle for ion in measured or [] for axis, angle in ion.items() if axis == cell.alignment]
+    if not angles:
+        return None
+    farthest = max(angles)
+    return farthest if farthest > MOST_TURN_DEG else None

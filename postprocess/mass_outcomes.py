@@ -27,7 +27,7 @@ from corecrown.postprocess.mass_stencil import (
 from corecrown.postprocess.mass_tensors import as_vector, direction_text, mass_tensor, unknown_mass
 from corecrown.postprocess.results import MassTensor
 
-__all__ = ["StencilEdge", "StencilOutcome", "fit_edge", "fit_spin_pair", "split_edge"]
+__all__ = ["STEP_TOLERANCE", "StencilEdge", "StencilOutcome", "fit_edge", "fit_spin_pair", "split_edge"]
 
 CHANGE_FRACTION = 0.1
 """The energy changes by no more than this share of the distance to the nearest band."""

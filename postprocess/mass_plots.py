@@ -9,12 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.projections.polar import PolarAxes
 
 from corecrown.errors import InputError
+from corecrown.postprocess.cells import turned_deg
 from corecrown.postprocess.mass_fit import BOHR_ANGSTROM, HARTREE_EV, Carrier, FloatArray
+from corecrown.postprocess.mass_outcomes import STEP_TOLERANCE
 from corecrown.postprocess.mass_path_bands import coordinates_text, path_lines, plain_label
 from corecrown.postprocess.mass_paths import PathMass, PathMasses
 from corecrown.postprocess.mass_table import DIRECTIONS, MassRow, Source, mass_table
 from corecrown.postprocess.mass_tensors import mass_along
-from corecrown.postprocess.plots.cells import turned_deg
 from corecrown.postprocess.plots.style import (
     COLUMN_MM,
     CONDUCTION,
@@ -39,9 +40,6 @@ _DIRECTION_STYLES = {"x": "solid", "y": (0, (4, 1.5)), "z": (0, (1, 1))}
 """Lines of directions, so that they are told apart without colour."""
 
 SHOWN_MEV = 120.0
-
-LEAST_CHANGE = 0.05
-"""Smaller relative changes of a mass are within the convergence of its tensor and get no arrow."""
 
 
 def plot_masses(cells: Sequence[CellResult], *, source: Source = "tensor", spin_orbit: bool = False) -> Figure:
@@ -183,7 +181,7 @@ def _draw_masses(ax: Axes, rows: list[MassRow], places: dict[str, int]) -> None:
                 continue
             x = places[row.cell] + 0.2 * (index - 1)
             ax.plot(x, mass, marker, color=colour, markerfacecolor=colour if row.converged else "white", zorder=3)
-            if start is not None and not row.reference and abs(mass / start - 1) >= LEAST_CHANGE:
+            if start is not None and not row.reference and abs(mass / start - 1) >= STEP_TOLERANCE:
                 ax.annotate(
                     "", (x, mass), (x, start), zorder=2,
                     arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 0.8,

@@ -6,6 +6,7 @@ from typing import Literal
 from corecrown.postprocess.cells import describe_level
 from corecrown.postprocess.excitation_level import excitation_level
 from corecrown.postprocess.excitation_shares import FaShare, fa_share
+from corecrown.postprocess.mass_outcomes import STEP_TOLERANCE
 from corecrown.postprocess.paper import REFERENCE, Basis, Claim, Verdict
 from corecrown.postprocess.paper_claims import filled, joined, new_claim
 from corecrown.postprocess.results import CellResult, Excitation, Masses, MassTensor, Step
@@ -18,8 +19,6 @@ MINOR = 0.05
 TRACE = 0.01
 """Share of an edge state below which an orbital is not in it."""
 UNDECIDED = Verdict.UNDECIDED
-MASS_STEP = 0.05
-"""Relative change of a mass below which nothing is said: a tensor counts as converged within 5 %."""
 
 
 def edges_claim(basis: Basis) -> Claim:
@@ -163,7 +162,7 @@ def _mass_change(base: MassTensor | None, mass: MassTensor | None, name: str) ->
 
 
 def _trend(change: float, sign: int) -> Verdict:
-    if abs(change) < MASS_STEP:
+    if abs(change) < STEP_TOLERANCE:
         return Verdict.UNDECIDED
     return Verdict.AGREES if change * sign > 0 else Verdict.DISAGREES
 

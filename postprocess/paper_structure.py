@@ -1,8 +1,8 @@
 """Claims of the source study on structure: lattice, octahedra, and which part of it widens the gap."""
 
 from collections.abc import Callable
-from typing import Literal
 
+from corecrown.postprocess.cells import MOST_TURN_DEG, turned_deg
 from corecrown.postprocess.paper import REFERENCE, Basis, Claim, Verdict
 from corecrown.postprocess.paper_claims import filled, joined, new_claim
 from corecrown.postprocess.results import CellResult, ShiftSplit
@@ -12,8 +12,6 @@ __all__ = ["STRUCTURE"]
 
 ELONGATED = 0.001
 """Relative change of a lattice constant below which it counts as the same."""
-ALIGNED_DEG = 30.0
-"""Angle of the N-N axis of an FA to the axis of its cell above which it is no longer aligned with it."""
 NOT_RELAXED = "but these lattices are those of the start and were not relaxed here"
 
 
@@ -26,11 +24,11 @@ def elongation_claim(basis: Basis) -> Claim:
         "Table S11 (not available), main text",
         "elongates",
         "agrees where it grows by more than 0.1 % in every cell; disagrees where it does not in one; cells whose FA "
-        f"ends more than {ALIGNED_DEG:.0f}° off the axis do not count",
+        f"ends more than {MOST_TURN_DEG:.0f}° off the axis do not count",
     )
     reference = basis.cell(REFERENCE)
     aligned = [cell for cell in basis.substituted() if cell.alignment in ("a", "b", "c")]
-    turned = {cell.label: angle for cell in aligned if (angle := _off_axis(cell)) > ALIGNED_DEG}
+    turned = {cell.label: angle for cell in aligned if (angle := turned_deg(cell)) is not None}
     cells = [cell for cell in aligned if cell.label not in turned]
     if reference is None or not cells:
         return filled(claim, Verdict.NOT_COMPUTED, [], "needs fa000 and cells with aligned FA")
@@ -50,13 +48,6 @@ def elongation_claim(basis: Basis) -> Claim:
     if basis.lattice_relaxed is not True:
         return filled(claim, Verdict.UNDECIDED, ours, f"{why}; {NOT_RELAXED}")
     return filled(claim, joined(verdicts), ours, why)
-
-
-def _off_axis(cell: CellResult) -> float:
-    """Return the largest angle of an FA to the axis its cell is named for, degrees; 0 where none was measured."""
-    axis: Literal["a", "b", "c"] | None = cell.alignment  # type: ignore[assignment]
-    angles = cell.distortion.fa_axis_deg if cell.distortion is not None else None
-    return max((found[axis] for found in angles or () if axis in found), default=0.0)
 
 
 def _length(cell: CellResult, axis: str) -> float:

@@ -5,6 +5,7 @@ from functools import partial
 
 from corecrown.postprocess.cells import describe_level
 from corecrown.postprocess.mass_fit import Carrier
+from corecrown.postprocess.mass_outcomes import STEP_TOLERANCE
 from corecrown.postprocess.mass_plots import plot_inplane_masses, plot_masses
 from corecrown.postprocess.mass_table import MassRow, Source, arrow, mass_of, mass_table
 from corecrown.postprocess.plots.cells import result_title
@@ -13,9 +14,6 @@ from corecrown.postprocess.report_text import NOTHING, Table, common_level, merg
 from corecrown.postprocess.results import CellResult, SameStructure
 
 __all__ = ["mass_figures", "refusals", "trend_tables", "untabled_notes"]
-
-_UNCERTAIN = 0.05
-"""Smaller changes are within what the steps of the stencils leave on a tensor."""
 
 _ANOTHER_BAND = 0.5
 """An electron mass without coupling that changes by more than this share is taken for that of another band."""
@@ -209,7 +207,7 @@ def _with_arrow(mass: float | None, change: float | None) -> str:
     text = number_text(mass)
     if change is None:
         return text
-    return f"{text} {'≈' if abs(change) < _UNCERTAIN else arrow(change)} {_percent(change)}"
+    return f"{text} {'≈' if abs(change) < STEP_TOLERANCE else arrow(change)} {_percent(change)}"
 
 
 def _percent(change: float) -> str:

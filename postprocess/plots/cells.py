@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from corecrown.errors import InputError
+from corecrown.postprocess.cells import turned_deg
 from corecrown.postprocess.plots.style import (
     CONDUCTION,
     GREY,
@@ -21,10 +22,7 @@ from corecrown.postprocess.plots.style import (
 )
 from corecrown.postprocess.results import CellResult, Comparison
 
-__all__ = ["cell_title", "plot_lattice", "plot_level_shifts", "plot_shifts", "result_title", "turned_deg", "wrap_title"]
-
-MOST_TURN_DEG = 30.0
-"""A cell whose FA ends farther than this from the axis it was placed along is said to have turned."""
+__all__ = ["cell_title", "plot_lattice", "plot_level_shifts", "plot_shifts", "result_title", "wrap_title"]
 
 SAME_SHIFT_EV = 1e-3
 """A level of theory whose shift agrees this well with that of the comparison is the one its uncertainty is of."""
@@ -62,19 +60,6 @@ def cell_title(label: str) -> str:
         return label
     along = f" ∥ {plain['axis']}" if plain["axis"] else ""
     return f"{int(plain['percent'])} % FA{along}"
-
-
-def turned_deg(cell: CellResult) -> float | None:
-    """Return how far (degrees) the FA of a cell lies from the axis it was placed along, where that is above 30°.
-
-    Of several FA it is the one farthest off. None where no axis was asked for, or none was measured.
-    """
-    measured = None if cell.distortion is None else cell.distortion.fa_axis_deg
-    angles = [angle for ion in measured or [] for axis, angle in ion.items() if axis == cell.alignment]
-    if not angles:
-        return None
-    farthest = max(angles)
-    return farthest if farthest > MOST_TURN_DEG else None
 
 
 def result_title(cell: CellResult) -> str:
