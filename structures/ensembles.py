@@ -26,6 +26,7 @@ from corecrown.structures.poses import (
     map_pose,
     roll_reference,
     settle,
+    without_threads,
 )
 from corecrown.structures.substitution import Alignment, alignment_vector, assemble, count_for_percentage
 from corecrown.structures.symmetry import Operation, a_sites, find_operations, multiplication_table, site_permutation
@@ -208,6 +209,7 @@ class _PoolOf:
 
 
 @lru_cache(maxsize=64)
+@without_threads
 def _fill_pool(of: _PoolOf) -> list[Pose]:
     host, max_shift = of.host, of.max_shift
     axis = None if of.axis is None else np.array(of.axis)

@@ -1,5 +1,6 @@
 """How the ions of a cell stand to each other: made of one another by symmetry, heads parallel, or at random."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -9,7 +10,7 @@ from pymatgen.core import Structure
 
 from corecrown.structures.contacts import AIM, SHORTEST
 from corecrown.structures.formamidinium import SYMBOLS
-from corecrown.structures.poses import Pose, find_poses, map_pose, pose_rank
+from corecrown.structures.poses import Pose, distinct_poses, find_poses, map_pose, pose_rank
 from corecrown.structures.symmetry import (
     Operation,
     a_sites,
@@ -166,10 +167,9 @@ class _Library:
         return Placement(site, atom, pose, pose.coordinates(self.host[atom].coords))
 
 
-def _symmetric(library: _Library, sites: tuple[int, ...]) -> list[tuple[int, list[Placement]]]:
-    """Return arrangements whose ions a group of operations makes of one another, with the rank of the group."""
+def _symmetric(library: _Library, sites: tuple[int, ...]) -> Iterator[tuple[int, list[Placement]]]:
+    """Yield arrangements whose ions a group of operations makes of one another, with the rank of the group."""
     fractional = library.host.frac_coords[[library.atoms[site] for site in sites]]
-    candidates = []
     ranks: dict[tuple[bool, int], int] = {}
     for group in free_subgroups(library.operations, fractional, library.axis):
         kind = (any(operation.is_inversion for operation in group), len(group))
@@ -181,8 +181,7 @@ def _symmetric(library: _Library, sites: tuple[int, ...]) -> list[tuple[int, lis
                 poses = library.poses(sites[orbit[0][0]])
                 pose = poses[min(choice, len(poses) - 1)]
                 placements += [library.place(sites[place], map_pose(pose, operation)) for place, operation in orbit]
-            candidates.append((rank, placements))
-    return candidates
+            yield rank, placements
 
 
 def _orbits(group: list[Operation], fractional: FloatArray) -> list[list[tuple[int, Operation]]]:
@@ -200,23 +199,38 @@ def _orbits(group: list[Operation], fractional: FloatArray) -> list[list[tuple[i
 
 def _headed(
     library: _Library, sites: tuple[int, ...], heads: Heads, random: np.random.Generator
-) -> list[tuple[int, list[Placement]]]:
-    """Return arrangements whose heads point the same way, or either way at random."""
+) -> Iterator[tuple[int, list[Placement]]]:
+    """Yield arrangements whose heads point the same way, or either way at random.
+
+    First every ion stands as its cage likes best; after these (rank 1) those whose ions avoid each other.
+    """
     signs = np.ones(len(sites)) if heads is Heads.PARALLEL else random.choice([-1.0, 1.0], size=len(sites))
-    candidates = []
-    for start in library.images(sites[0])[:_MOST_STARTS]:
-        towards = start.head * (1.0 if heads is Heads.PARALLEL else signs[0])
-        placements = [library.place(sites[0], start)]
-        for site, sign in zip(sites[1:], signs[1:], strict=True):
-            fitting = [pose for pose in library.images(site) if sign * float(pose.head @ towards) > _PARALLEL_COSINE]
-            pose = (
-                min(fitting, key=pose_rank)
-                if fitting
-                else max(library.images(site), key=lambda pose: sign * float(pose.head @ towards))
-            )
-            placements.append(library.place(site, pose))
-        candidates.append((0, placements))
-    return candidates
+    starts = library.images(sites[0])
+    for rank, chosen in enumerate((starts[:_MOST_STARTS], distinct_poses(starts))):
+        for start in chosen:
+            towards = start.head * signs[0]
+            placements = [library.place(sites[0], start)]
+            for site, sign in zip(sites[1:], signs[1:], strict=True):
+                fitting = _fitting(library.images(site), sign * towards)
+                pose = _most_apart(library, site, distinct_poses(fitting), placements) if rank else fitting[0]
+                placements.append(library.place(site, pose))
+            yield rank, placements
+
+
+def _fitting(poses: list[Pose], towards: FloatArray) -> list[Pose]:
+    """Return the poses whose head points along a direction, best first; the nearest one where none does."""
+    fitting = [pose for pose in poses if float(pose.head @ towards) > _PARALLEL_COSINE]
+    return fitting or [max(poses, key=lambda pose: float(pose.head @ towards))]
+
+
+def _most_apart(library: _Library, site: int, poses: list[Pose], placed: list[Placement]) -> Pose:
+    """Return the best pose that overlaps with no ion placed before; the one farthest from them where all do."""
+
+    def shortfall(pose: Pose) -> float:
+        apart, _ = mutual_contacts(library.host, [*placed, library.place(site, pose)])
+        return max(0.0, -apart)
+
+    return min(poses, key=lambda pose: (shortfall(pose), pose_rank(pose)))
 
 
 def mutual_contacts(host: Structure, placements: list[Placement]) -> tuple[float, float]:

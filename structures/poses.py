@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pymatgen.core import Structure
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
+from threadpoolctl import threadpool_limits
 
 from corecrown.structures.contacts import AIM, SHORTEST
 from corecrown.structures.formamidinium import SYMBOLS, ion_coordinates
@@ -22,18 +23,23 @@ __all__ = [
     "Pose",
     "cage_around",
     "describe_pose",
+    "distinct_poses",
     "find_poses",
     "map_pose",
     "measure_roll",
     "pose_rank",
     "roll_reference",
     "settle",
+    "without_threads",
 ]
 
 FloatArray = NDArray[np.float64]
 
 MAX_SHIFT = 0.8
 """Largest distance (Å) of the centroid of an ion from the A site it takes."""
+
+without_threads = threadpool_limits.wrap(limits=1, user_api="blas")
+"""Decorator of what settles ions many times: with four unknowns the threads of BLAS only wait for each other."""
 
 _CAGE_RADIUS = 7.5
 _SOFTNESS = 0.12
@@ -204,6 +210,7 @@ def _frame(axis: FloatArray, head: FloatArray) -> FloatArray:
     return np.column_stack([axis, head, np.cross(axis, head)])
 
 
+@without_threads
 def find_poses(
     structure: Structure,
     site: int,
@@ -258,7 +265,7 @@ def find_poses(
     for head in heads:
         settled = settle(cage, _frame(axis, head), axis if roll_deg is None else None, np.eye(3), max_shift)
         poses.append(describe_pose(cage, *settled, reference))
-    return _distinct(sorted(poses, key=pose_rank))
+    return distinct_poses(sorted(poses, key=pose_rank))
 
 
 def pose_rank(pose: Pose) -> tuple[bool, bool, float, float]:
@@ -283,7 +290,8 @@ def _plane_basis(normal: FloatArray) -> FloatArray:
     return np.linalg.svd(normal[None, :])[2][1:]
 
 
-def _distinct(poses: list[Pose]) -> list[Pose]:
+def distinct_poses(poses: list[Pose]) -> list[Pose]:
+    """Return the first of every pose whose like comes again: no atom of the two further apart than 0.15 Å."""
     kept: list[Pose] = []
     for pose in poses:
         atoms = pose.coordinates(np.zeros(3))
