@@ -7,6 +7,7 @@ the chemistry of the A site.
 
 import numpy as np
 from pymatgen.core import Structure
+from scipy.linalg import polar
 
 from corecrown.errors import InputError
 from corecrown.structures.contacts import check_contacts
@@ -42,7 +43,10 @@ def replace_formamidinium(structure: Structure) -> Structure:
 
 
 def strain_to(structure: Structure, other: Structure) -> Structure:
-    """Put the fractional positions of one cell in the lattice of another.
+    """Put the fractional positions of one cell in the lattice of another; FA ions keep their shape.
+
+    An ion's centroid keeps its fractional position; the ion turns with the lattice (the rotation of the polar
+    decomposition of the deformation gradient) and is not stretched by it.
 
     Raises
     ------
@@ -56,9 +60,15 @@ def strain_to(structure: Structure, other: Structure) -> Structure:
             f"the lattices do not belong together: {before} Å and {after} Å",
             "take two cells of the same supercell",
         )
-    strained = Structure(
-        other.lattice, structure.species, structure.frac_coords, site_properties=structure.site_properties
-    )
+    fractional = structure.frac_coords.copy()
+    rotation, _ = polar(other.lattice.matrix.T @ np.linalg.inv(structure.lattice.matrix.T))
+    for ion in find_formamidinium(structure):
+        atoms = unwrap(structure, ion)
+        centre = atoms.mean(axis=0)
+        fractional[list(ion)] = structure.lattice.get_fractional_coords(centre) + other.lattice.get_fractional_coords(
+            (atoms - centre) @ rotation.T
+        )
+    strained = Structure(other.lattice, structure.species, fractional, site_properties=structure.site_properties)
     strained = strained if "group" in strained.site_properties else label_groups(strained)
     check_contacts(strained, "strained cell")
     return strained

@@ -5,14 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from cells_for_tests import check_groups
+from cells_for_tests import check_groups, ion_shape
 from pydantic import ValidationError
+from pymatgen.core import Structure
+from scipy.spatial.transform import Rotation
 
 from corecrown.errors import InputError
 from corecrown.resources import input_folder, read_yaml
 from corecrown.structures import build, write_structure
 from corecrown.structures.cells import CellSpec, committed_relaxed, derive_cell, expand_cells
 from corecrown.structures.crystals import pbnm_to_pnma
+from corecrown.structures.formamidinium import find_formamidinium, measure_axes, unwrap
+
+ROLL = Rotation.from_euler("zx", [30, 20], degrees=True).as_matrix()
 
 CONTRACT = """
 - {fa: 0}
@@ -109,6 +114,24 @@ def test_the_strained_cell_has_its_own_positions_in_the_other_lattice():
         derive_cell(spec, {"y": y})
     with pytest.raises(InputError, match="not made from another"):
         derive_cell(CellSpec(fa=0), {})
+
+
+def test_a_strained_cell_keeps_the_shape_of_its_ions():
+    spec = CellSpec.model_validate({"from": "x", "strain_to": "y"})
+    x = build(25, "b", "fapbbr3", strain=0.03)
+    turned = build(25, "a", "fapbbr3", strain=0.05)
+    turned = Structure(turned.lattice.matrix @ ROLL.T, turned.species, turned.frac_coords)  # axes not along x, y, z
+    cell = derive_cell(spec, {"x": x, "y": turned})
+    assert cell.lattice == turned.lattice
+    before, after = (unwrap(structure, find_formamidinium(structure)[0]) for structure in (x, cell))
+    assert ion_shape(after) == pytest.approx(ion_shape(before), abs=1e-6)
+    centres = [
+        structure.lattice.get_fractional_coords(atoms.mean(axis=0)) for structure, atoms in ((x, before), (cell, after))
+    ]
+    assert centres[1] == pytest.approx(centres[0], abs=1e-9)
+    axes = [measure_axes(atoms).nn @ structure.lattice.matrix[1] for structure, atoms in ((x, before), (cell, after))]
+    lengths = [structure.lattice.b for structure in (x, cell)]
+    assert np.abs(np.array(axes) / lengths) == pytest.approx([1, 1], abs=1e-6)  # along b still
 
 
 def test_derived_cells_may_stand_before_their_parents():
