@@ -108,7 +108,7 @@ coupled = {cell.label: values for cell in study.cells if (values := masses_of(ce
 drawn = {label: values for label, values in known.items() if label in coupled or not coupled}
 titles = {cell.label: result_title(cell) for cell in study.cells}
 with paper_style():
-    figure = new_figure(PAGE_MM if drawn else COLUMN_MM, 70)
+    figure = new_figure(PAGE_MM if drawn else COLUMN_MM, 85)
     panels = figure.subplots(1, 2 if drawn else 1, squeeze=False)[0]
     for place, cell in enumerate(study.cells):
         angles = np.sort(cell.distortion.pb_br_pb_deg)
@@ -130,6 +130,8 @@ with paper_style():
         panels[1].set_yticks([0.1, 0.2, 0.5, 1, 2], ["0.1", "0.2", "0.5", "1", "2"])
         panels[1].minorticks_off()
         panels[1].set_ylabel("Electron mass (m$_0$)")
-        panels[1].legend(title="filled: with spin-orbit coupling" if coupled else None, fontsize="small", title_fontsize="small")
-        panels[1].set_ylim(0.08, 8)
+        panels[1].set_ylim(0.08, 2.5)
+        title = "filled: with spin-orbit coupling" if coupled else None
+        above = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "ncols": 2, "columnspacing": 1}
+        panels[1].legend(title=title, fontsize="small", title_fontsize="small", **above)
 figure

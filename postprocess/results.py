@@ -111,6 +111,11 @@ class BandEdges(Result):
     )
     vbm_band: int | None = Field(None, description="0-based index of the highest valence band")
 
+    @property
+    def mid_gap_ev(self) -> float | None:
+        """The middle of the gap, eV; None where an edge is not known."""
+        return None if self.vbm_ev is None or self.cbm_ev is None else (self.vbm_ev + self.cbm_ev) / 2
+
 
 class Level(Result):
     """The gap at one level of theory."""

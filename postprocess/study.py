@@ -132,12 +132,12 @@ class Study:
     def bands(self, label: str) -> Any:
         """Return the pymatgen BandStructureSymmLine of a cell, its Fermi energy in the middle of the gap.
 
-        Bands without self-consistency do not know it: their files hold the valence edge of the scf, which may lie some
+        Bands without self-consistency do not know it: older files hold the valence edge of the scf, which may lie some
         tenths of a meV below that of the lines, and pymatgen would call the cell a metal.
         """
         bands, edges = self._load(label, "bands"), self.cell(label).edges
-        if edges is not None and edges.vbm_ev is not None and edges.cbm_ev is not None:
-            bands.efermi = (edges.vbm_ev + edges.cbm_ev) / 2
+        if edges is not None and edges.mid_gap_ev is not None:
+            bands.efermi = edges.mid_gap_ev
         return bands
 
     def dos(self, label: str) -> Any:

@@ -73,14 +73,22 @@ def test_silicon_through_scf_bands_and_pdos(computed):
     assert not list(folder.glob("**/wfc*")), "wavefunctions go when the last step that needs them is done"
 
 
+def test_the_file_of_bands_says_where_the_gap_is(computed):
+    folder, cell = computed
+    record = StepFolder(folder / "bands")
+    result = record.finished()
+    bands = loadfn(record.path / result.folder / result.files["bands"])
+    assert bands.efermi == pytest.approx(cell.edges.mid_gap_ev)
+    assert not bands.is_metal()
+
+
 def test_the_density_of_states_holds_the_electrons(computed):
     folder, cell = computed
     record = StepFolder(folder / "pdos")
     result = record.finished()
     dos = loadfn(record.path / result.folder / result.files["dos"])
     energies, total = dos.energies, sum(dos.densities.values())
-    middle = 0.5 * (cell.edges.vbm_ev + cell.edges.cbm_ev)
-    below = energies < middle
+    below = energies < cell.edges.mid_gap_ev
     step = energies[1] - energies[0]
     # all eight electrons lie below the gap, less the tails of the Gaussians
     assert total[below].sum() * step == pytest.approx(8, abs=0.25)

@@ -215,9 +215,12 @@ class BandsMaker(EspressoMaker):
         run = read_run(launch.folder / XML)
         remove_wavefunctions(launch.folder)
         bands = line_band_structure(run.structure, run.kpoints, run.spins, valence_edge(density.result, run.fermi_ev))
+        edges = edges_of(bands, "bands", run)
+        if edges.mid_gap_ev is not None:
+            bands.efermi = edges.mid_gap_ev
         dumpfn(bands.as_dict(), str(launch.folder / "bands.json.gz"))
         files = {"xml": XML, "output": PW_OUTPUT, "bands": "bands.json.gz"}
-        return self.result(run, launch, wall_s, edges=edges_of(bands, "bands", run), files=files)
+        return self.result(run, launch, wall_s, edges=edges, files=files)
 
 
 @dataclass

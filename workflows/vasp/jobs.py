@@ -177,8 +177,10 @@ class BandsMaker(FixedDensityMaker):
         run = self.read(launch.folder)
         fermi = valence_edge(launch.source.result if launch.source else None, run.fermi_ev)
         bands = line_band_structure(launch.inputs.structure, run.kpoints, run.spins, fermi)
-        dumpfn(bands.as_dict(), str(launch.folder / "bands.json.gz"))
         edges = find_edges(bands, "bands", run.n_electrons, spin_orbit=run.spin_orbit)
+        if edges.mid_gap_ev is not None:
+            bands.efermi = edges.mid_gap_ev
+        dumpfn(bands.as_dict(), str(launch.folder / "bands.json.gz"))
         files = files_in(launch.folder, xml="vasprun.xml", output="OUTCAR", bands="bands.json.gz")
         return self.result(run, launch, wall_s, edges=edges, files=files)
 

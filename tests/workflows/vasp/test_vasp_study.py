@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from monty.serialization import loadfn
 from pymatgen.core import Structure
 from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar
 
@@ -108,6 +109,8 @@ class TestRun:
             ]
             for path in cell.files.values():
                 assert (tmp_path / "run" / path).is_file()
+            on_lines = cell.edges_by_source["bands"]
+            assert loadfn(tmp_path / "run" / cell.files["bands"]).efermi == pytest.approx(on_lines.mid_gap_ev)
         read = read_study(tmp_path / "run")
         assert read.bands("cubic").is_spin_polarized is False
         assert read.dos("skewed").pdos
