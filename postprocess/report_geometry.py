@@ -44,6 +44,8 @@ def _geometry(cell: CellResult, start: str | None, lattice_relaxed: bool | None)
         if shipped:
             return "as shipped (CHGNet's lattice, atoms relaxed before)"
         return "as built (lattice and atoms CHGNet's)" if chgnet else "as built"
+    if cell.made_from:
+        return "lattice as given, atoms relaxed"
     if lattice_relaxed is None:
         return "atoms relaxed, of the lattice not recorded"
     if lattice_relaxed:

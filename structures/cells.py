@@ -262,8 +262,8 @@ def derive_cell(spec: CellSpec, parents: Mapping[str, "Structure"]) -> "Structur
     spec
         An entry with ``from``.
     parents
-        Structures by label, normally as relaxed: what comes out is meant to be computed as it is, since relaxing it
-        would undo what was changed.
+        Structures by label, normally as relaxed: what comes out is meant to be computed as it is, or with its atoms
+        relaxed in the lattice it was given; relaxing that too would undo what was changed.
 
     Raises
     ------

@@ -1,5 +1,6 @@
 """How near atoms of different ions may come, and refusal of cells where they come nearer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -10,7 +11,7 @@ from pymatgen.core import Structure
 from corecrown.errors import InputError
 from corecrown.structures.groups import NO_MOLECULE, label_groups
 
-__all__ = ["AIM", "SHORTEST", "Contact", "check_contacts", "contact_limit", "shortest_contact"]
+__all__ = ["AIM", "OVERLAP", "SHORTEST", "Contact", "check_contacts", "contact_limit", "shortest_contact"]
 
 FloatArray = NDArray[np.float64]
 
@@ -24,6 +25,10 @@ SHORTEST = MappingProxyType(
 )  # fmt: skip
 """Shortest distance (Å) allowed between atoms that are not of one FA ion. H-Br is the limit asked of every cell; the
 others refuse overlaps, about 0.5 Å below what relaxed cells show. Elements not listed here are not checked."""
+
+OVERLAP = MappingProxyType(dict(SHORTEST) | {("Br", "H"): 1.80})
+"""The same for cells made of relaxed ones, which may hold what the builders would not place: hydrogen bonds of relaxed
+cells end near 2.30 Å, and another lattice presses on them."""
 
 AIM = MappingProxyType(
     {
@@ -63,12 +68,12 @@ class Contact:
         return f"{self.pair[0]}-{self.pair[1]} (atoms {self.first} and {self.second}) {self.distance:.3f} Å"
 
 
-def contact_limit(first: str, second: str) -> float:
+def contact_limit(first: str, second: str, limits: Mapping[tuple[str, str], float] = SHORTEST) -> float:
     """Return the shortest distance (Å) allowed between two elements of different ions; 0 if they are not checked."""
-    return SHORTEST.get((min(first, second), max(first, second)), 0.0)
+    return limits.get(_pair(first, second), 0.0)
 
 
-def _near_pairs(structure: Structure) -> list[Contact]:
+def _near_pairs(structure: Structure, limits: Mapping[tuple[str, str], float] = SHORTEST) -> list[Contact]:
     labelled = structure if "molecule" in structure.site_properties else label_groups(structure)
     molecule = np.array([NO_MOLECULE if m is None else m for m in labelled.site_properties["molecule"]])
     symbols = [site.specie.symbol for site in labelled]
@@ -76,8 +81,8 @@ def _near_pairs(structure: Structure) -> list[Contact]:
     other = (molecule[centres] != molecule[neighbours]) | (molecule[centres] == NO_MOLECULE)
     kinds = sorted(set(symbols))
     number = np.array([kinds.index(symbol) for symbol in symbols])
-    limits = np.array([[contact_limit(a, b) for b in kinds] for a in kinds])
-    limit = limits[number[centres], number[neighbours]]
+    shortest = np.array([[contact_limit(a, b, limits) for b in kinds] for a in kinds])
+    limit = shortest[number[centres], number[neighbours]]
     keep = other & (centres <= neighbours)
     return [
         Contact(int(i), int(j), _pair(symbols[i], symbols[j]), float(distance), float(bound))
@@ -99,15 +104,26 @@ def shortest_contact(structure: Structure, first: str, second: str) -> Contact |
     )
 
 
-def check_contacts(structure: Structure, where: str = "structure") -> None:
-    """Refuse a structure in which atoms of different ions come nearer than :data:`SHORTEST`.
+def check_contacts(
+    structure: Structure, where: str = "structure", limits: Mapping[tuple[str, str], float] = SHORTEST
+) -> None:
+    """Refuse a structure in which atoms of different ions come nearer than allowed.
+
+    Parameters
+    ----------
+    structure
+        What was made.
+    where
+        How a message calls it.
+    limits
+        :data:`SHORTEST` for what the builders place, :data:`OVERLAP` for what is made of relaxed cells.
 
     Raises
     ------
     InputError
         Names the worst pair, its distance and the limit.
     """
-    short = [contact for contact in _near_pairs(structure) if contact.distance < contact.limit]
+    short = [contact for contact in _near_pairs(structure, limits) if contact.distance < contact.limit]
     if short:
         worst = min(short, key=lambda contact: contact.distance - contact.limit)
         raise InputError(

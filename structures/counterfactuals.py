@@ -10,7 +10,7 @@ from pymatgen.core import Structure
 from scipy.linalg import polar
 
 from corecrown.errors import InputError
-from corecrown.structures.contacts import check_contacts
+from corecrown.structures.contacts import OVERLAP, check_contacts
 from corecrown.structures.formamidinium import find_formamidinium, unwrap
 from corecrown.structures.groups import label_groups
 
@@ -38,7 +38,7 @@ def replace_formamidinium(structure: Structure) -> Structure:
     species = ["Cs"] * (len(cs) + len(ions)) + [structure[i].species for i in rest]
     coordinates = [*structure.frac_coords[cs], *centres, *structure.frac_coords[rest]]
     swapped = label_groups(Structure(structure.lattice, species, np.array(coordinates)))
-    check_contacts(swapped, "Cs in place of FA")
+    check_contacts(swapped, "Cs in place of FA", OVERLAP)
     return swapped
 
 
@@ -70,5 +70,5 @@ def strain_to(structure: Structure, other: Structure) -> Structure:
         )
     strained = Structure(other.lattice, structure.species, fractional, site_properties=structure.site_properties)
     strained = strained if "group" in strained.site_properties else label_groups(strained)
-    check_contacts(strained, "strained cell")
+    check_contacts(strained, "strained cell", OVERLAP)
     return strained

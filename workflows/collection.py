@@ -15,7 +15,7 @@ from corecrown.workflows.record import StepFolder
 from corecrown.workflows.spec import Engine, StudySpec
 from corecrown.workflows.start import start_failure, stored_start
 from corecrown.workflows.steps import STEP_NEEDS
-from corecrown.workflows.study import StudyInfo, SubstitutionStudyMaker, cell_folder, finish_study, steps_of
+from corecrown.workflows.study import StudyInfo, SubstitutionStudyMaker, cell_folder, finish_study, makers_of, steps_of
 from corecrown.workflows.walk import walk_steps
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def collect_study(spec: StudySpec, cells: Sequence[Cell], folder: Path, computed
         from corecrown.workflows.vasp.collect import adopt_runs
 
         for cell in cells:
-            makers = [getattr(electronic, step.value) for step in steps_of(cell, steps)]
+            own = makers_of(cell, electronic)
+            makers = [getattr(own, step.value) for step in own.steps]
             adopt_runs(makers, STEP_NEEDS, cell.structure, cell.label, cell_folder(folder, cell.label))
     ran = any((cell_folder(folder, cell.label) / step.value).is_dir() for cell in cells for step in steps)
     if not ran:
@@ -61,7 +62,9 @@ def collect_study(spec: StudySpec, cells: Sequence[Cell], folder: Path, computed
     for cell in cells:
         records = {step: StepFolder(cell_folder(folder, cell.label) / step.value) for step in steps_of(cell, steps)}
         done = {step: record.finished() for step, record in records.items()}
-        old = [] if cell.label in computed else _outdated(cell, starts.get(cell.label), electronic, done, folder)
+        old: list[str] = []
+        if cell.label not in computed:
+            old = _outdated(cell, starts.get(cell.label), makers_of(cell, electronic), done, folder)
         collected.append(_collected(cell, records, done, cell_folder(folder, cell.label), old))
     return finish_study(collected, StudyInfo.of(spec), folder)
 

@@ -5,7 +5,7 @@ from it at once, and beside whoever computes what else there is to compute of it
 """
 
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from corecrown.workflows.study import (
     SubstitutionStudyMaker,
     build_cells,
     cell_folder,
+    makers_of,
     parents_first,
     steps_of,
     with_parents,
@@ -105,23 +106,26 @@ def known_starts(maker: SubstitutionStudyMaker, cells: Sequence[Cell], folder: P
     finished = finished_geometries(maker, cells, folder) if any(cell.depends_on for cell in cells) else {}
     found = {}
     for cell in cells:
-        start = finished.get(cell.label) if cell.depends_on else _start(maker, cell, cell_folder(folder, cell.label))
-        if start is not None:
-            found[cell.label] = start
+        with contextlib.suppress(CorecrownError):  # told by the job that meets it
+            start = _start(maker, cell, finished, cell_folder(folder, cell.label))
+            if start is not None:
+                found[cell.label] = start
     return found
 
 
-def _start(maker: SubstitutionStudyMaker, cell: Cell, place: Path) -> "Structure | None":
+def _start(
+    maker: SubstitutionStudyMaker, cell: Cell, known: Mapping[str, "Structure"], place: Path
+) -> "Structure | None":
+    if cell.depends_on:
+        return derive_cell(cell.spec, known) if known.keys() >= set(cell.depends_on) else None
     return stored_start(cell.structure, place) if maker.prerelax else cell.structure
 
 
 def _geometry(
     maker: SubstitutionStudyMaker, cell: Cell, known: dict[str, "Structure"], place: Path
 ) -> "Structure | None":
-    if cell.depends_on:
-        return derive_cell(cell.spec, known) if known.keys() >= set(cell.depends_on) else None
-    start, relax = _start(maker, cell, place), maker.electronic.relax
-    if start is None or Step.RELAX not in steps_of(cell, maker.electronic.steps):
+    start, relax = _start(maker, cell, known, place), makers_of(cell, maker.electronic).relax
+    if start is None or relax is None:
         return start
     stored = StepFolder(place / Step.RELAX.value).stored_here(relax.key(relax.inputs(start), None))
     if stored is None:

@@ -1,6 +1,5 @@
 """A preview of a study: every calculation, its size, and what it may cost; nothing runs."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,11 +21,12 @@ from corecrown.workflows.cost import (
     load_cost_model,
     size_of,
 )
+from corecrown.workflows.electronic import ElectronicStructureMaker
 from corecrown.workflows.espresso.inputs import PwInput
 from corecrown.workflows.espresso.run import plan_parallel, write_inputs
 from corecrown.workflows.geometries import known_starts
 from corecrown.workflows.spec import Engine, StudySpec
-from corecrown.workflows.study import SubstitutionStudyMaker, build_cells, cell_folder, steps_of
+from corecrown.workflows.study import SubstitutionStudyMaker, build_cells, cell_folder, makers_of
 from corecrown.workflows.walk import walk_steps
 
 if TYPE_CHECKING:
@@ -94,7 +94,6 @@ def plan_study(spec: StudySpec, folder: Path | None = None, inputs: Path | None 
     so a mesh given by its spacing may differ by one.
     """
     maker = SubstitutionStudyMaker.from_spec(spec)
-    steps = maker.electronic
     if inputs is not None and spec.engine is Engine.VASP:
         from corecrown.workflows.local import claim_folder
 
@@ -104,7 +103,7 @@ def plan_study(spec: StudySpec, folder: Path | None = None, inputs: Path | None 
     starts = {} if folder is None else known_starts(maker, cells, folder)
     for cell in cells:
         start = starts.get(cell.label)
-        planned[cell.label] = _plan_cell(cell, start, steps, steps_of(cell, steps.steps), folder, inputs)
+        planned[cell.label] = _plan_cell(cell, start, makers_of(cell, maker.electronic), folder, inputs)
     total = sum(step.core_hours for cell_steps in planned.values() for step in cell_steps.values() if not step.reused)
     return StudyPlan(
         cells=planned,
@@ -117,13 +116,13 @@ def plan_study(spec: StudySpec, folder: Path | None = None, inputs: Path | None 
 def _plan_cell(
     cell: Cell,
     start: "Structure | None",
-    makers: object,
-    steps: Sequence[Step],
+    makers: ElectronicStructureMaker,
     folder: Path | None,
     inputs: Path | None,
 ) -> dict[str, PlannedStep]:
     """Plan the steps of a cell; where it is not known what it starts from, as if from what was built."""
     planned: dict[str, PlannedStep] = {}
+    steps = makers.steps
     for walked in walk_steps(cell, start, makers, steps, None if folder is None else cell_folder(folder, cell.label)):
         step, place = walked.step, Path("cells") / cell.label / walked.step.value
         if inputs is not None:
@@ -140,7 +139,7 @@ def _plan_cell(
     return planned
 
 
-def _share_density(makers: object) -> bool:
+def _share_density(makers: ElectronicStructureMaker) -> bool:
     """Whether an scf can start from the density of the relaxation: their cutoffs are the same."""
     relax, scf = (getattr(makers, step.value).settings for step in (Step.RELAX, Step.SCF))
     return bool((relax.cutoff_wfc_ry, relax.cutoff_rho_ry) == (scf.cutoff_wfc_ry, scf.cutoff_rho_ry))

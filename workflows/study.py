@@ -36,6 +36,7 @@ __all__ = [
     "build_cells",
     "cell_folder",
     "finish_study",
+    "makers_of",
     "parents_first",
     "steps_of",
     "with_parents",
@@ -126,12 +127,27 @@ def parents_first(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def steps_of(cell: Cell, steps: Sequence[Step]) -> list[Step]:
-    """Return which of a study's steps a cell goes through: one made from relaxed cells is computed as it is."""
+    """Return which of a study's steps a cell goes through.
+
+    One made from relaxed cells is computed as it is, unless its entry names the step relax.
+    """
     own = cell.spec.steps
     chosen = set(steps) if own is None else set(with_needed(Step(name) for name in own))
-    if cell.depends_on:
+    if cell.depends_on and Step.RELAX.value not in (own or ()):
         chosen.discard(Step.RELAX)
     return [step for step in steps if step in chosen]
+
+
+def makers_of(cell: Cell, electronic: ElectronicStructureMaker) -> ElectronicStructureMaker:
+    """Return the Makers of the steps that a cell goes through.
+
+    A cell made from others was given its lattice on purpose: its atoms alone are relaxed.
+    """
+    own = electronic.limited_to(steps_of(cell, electronic.steps))
+    if cell.depends_on and own.relax is not None:
+        kept = own.relax.settings.model_copy(update={"relax_cell": False})
+        own = replace(own, relax=replace(own.relax, settings=kept))
+    return own
 
 
 def _prepared(cell: Cell, prerelax: Prerelax) -> Cell:
@@ -207,7 +223,7 @@ class SubstitutionStudyMaker(Maker):
         before: list[Job] = []
         for cell in parents_first(cells):
             place = None if folder is None else str(cell_folder(Path(folder), cell.label))
-            electronic = self.electronic.limited_to(steps_of(cell, self.electronic.steps))
+            electronic = makers_of(cell, self.electronic)
             start: Any = cell.structure
             if cell.depends_on:
                 parents = {label: known[label] for label in cell.depends_on}
