@@ -1,5 +1,7 @@
 """Cells of a study that go through some of its steps alone."""
 
+import re
+
 import pytest
 import yaml
 
@@ -47,6 +49,22 @@ def test_what_a_cell_needs_is_added_and_nothing_else_is_computed(study, tmp_path
     assert {name for name in names if name.split()[-1] in steps} == {
         f"{label} {step}" for label, steps_there in EXPECTED.items() for step in steps_there
     }
+
+
+def test_a_cell_made_from_others_is_relaxed_where_it_says_so_but_not_its_lattice(study, tmp_path):
+    made = {"from": "fa025-b", "strain_to": "fa000", "label": "host"}
+    cells = [{"fa": 0}, {"fa": 25, "steps": ["relax"]}, made | {"steps": ["relax", "scf"]}]
+    spec = study(protocol="fast", cells=cells)
+    assert list(plan_study(spec, None, tmp_path / "inputs").cells["host"]) == ["relax", "scf"]
+
+    def calculation(label):
+        (path,) = (tmp_path / "inputs" / "cells" / label / "relax").glob("pw.in")
+        return re.search(r"calculation *= *'([a-z-]+)'", path.read_text()).group(1)
+
+    assert calculation("fa025-b") == "vc-relax"
+    assert calculation("host") == "relax"
+    as_made = study(protocol="fast", cells=[*cells[:2], made])
+    assert "relax" not in plan_study(as_made).cells["host"]
 
 
 def test_plan_and_status_say_the_same(study, tmp_path):

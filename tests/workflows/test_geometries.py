@@ -14,6 +14,7 @@ from corecrown.workflows import cluster_remote
 from corecrown.workflows.cluster import plan_submission, write_submission
 from corecrown.workflows.cluster_queue import Scheduler
 from corecrown.workflows.cluster_task import run_task
+from corecrown.workflows.collection import collect_study
 from corecrown.workflows.geometries import needed_cells
 from corecrown.workflows.local import claim_folder, forget_step, read_status, run_study
 from corecrown.workflows.manifest import write_manifest
@@ -115,6 +116,23 @@ def test_parents_are_relaxed_once_and_then_only_read(study, tmp_path):
     finally:
         with_someone.kill()
         with_someone.wait()
+
+
+def test_atoms_of_a_cell_made_from_others_relax_in_the_lattice_it_was_given(study, tmp_path):
+    folder = tmp_path / "out"
+    text = STUDY.replace("label: made}", "label: made, steps: [relax, scf]}")
+    path = tmp_path / "in" / "study.yaml"
+    path.write_text(text.replace("overrides: {", "overrides: {relax: {relax_cell: true, pressure_threshold_kbar: 5}, "))
+    study = load_study(path)
+    run_study(study, folder, ["twice"])
+    assert attempts(folder, "made", "relax") == ["attempt-001"], "what twice is made from is relaxed"
+    assert attempts(folder, "made") == []
+    found = run_study(study, folder)
+    assert not any(cell.failed for cell in found.cells)
+    assert lattice(found, "made") == pytest.approx(lattice(found, "large"), abs=1e-7)
+    assert [len(attempts(folder, "made", step)) for step in ("relax", "scf")] == [1, 1]
+    assert all(step.reused for steps in plan_study(study, folder).cells.values() for step in steps.values())
+    assert collect_study(study, build_cells(study), folder).cells == found.cells
 
 
 def finish(study, folder, **steps):
