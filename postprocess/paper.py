@@ -96,11 +96,15 @@ class Basis:
         """Return a cell, or ``None`` where the study has none of that label."""
         return next((cell for cell in self.result.cells if cell.label == label), None)
 
+    def own_cells(self) -> list[CellResult]:
+        """Return the cells that could exist: those not made from others by changing one cause."""
+        return [cell for cell in self.result.cells if not cell.made_from]
+
     def substituted(self) -> list[CellResult]:
-        """Return the cells that the paper's claims are about: aligned FA for Cs, in the lattice of CsPbBr3."""
+        """Return the cells that the paper's claims are about: aligned FA for Cs in CsPbBr3."""
         return [
             cell
-            for cell in self.result.cells
+            for cell in self.own_cells()
             if cell.fa_fraction and cell.alignment and not cell.label.startswith("fapbbr3")
         ]
 

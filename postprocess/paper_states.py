@@ -32,7 +32,7 @@ def edges_claim(basis: Basis) -> Claim:
         "agrees where the A site has less than 5 % of every edge",
     )
     ours, verdicts = [], []
-    for cell in basis.result.cells:
+    for cell in basis.own_cells():
         for edge, shares in _characters(cell).items():
             site = sum(value for name, value in shares.items() if name.split("-")[0] not in FRAMEWORK)
             verdicts.append(Verdict.AGREES if site < MINOR else Verdict.DISAGREES)
@@ -53,7 +53,7 @@ def lead_claim(basis: Basis) -> Claim:
         "p and d",
         "agrees where p and d each have more than 1 % of some edge and s has less than 5 % of every edge",
     )
-    characters = [shares for cell in basis.result.cells for shares in _characters(cell).values()]
+    characters = [shares for cell in basis.own_cells() for shares in _characters(cell).values()]
     if not characters:
         return filled(claim, Verdict.NOT_COMPUTED, [], "needs the step pdos")
     most = {orbital: max(shares.get(f"Pb-{orbital}", 0.0) for shares in characters) for orbital in "spd"}
@@ -79,7 +79,7 @@ def shape_claim(basis: Basis) -> Claim:
     base = _characters(reference) if reference is not None else {}
     found = {
         f"{cell.label} {edge}": _moved(base[edge], shares)
-        for cell in basis.result.cells
+        for cell in basis.own_cells()
         if cell.fa_fraction
         for edge, shares in _characters(cell).items()
         if edge in base
@@ -179,7 +179,7 @@ def charge_claim(basis: Basis) -> Claim:
         "every scheme that divides space (of the atoms, where none does); disagrees where it has less of both",
     )
     ours, verdicts, said, levels = [], [], [], []
-    for cell in basis.result.cells:
+    for cell in basis.own_cells():
         for found in cell.excitation if cell.fa_fraction else ():
             compared = {name: _against_uniform(cell, found, name) for name in ("electron", "gained")}
             known = {name: pair for name, pair in compared.items() if pair is not None}

@@ -155,6 +155,12 @@ def test_a_cell_whose_fa_turned_off_its_axis_does_not_count(study):
     assert "fa025-b-other by 42°" in found.why
 
 
+def test_a_cell_made_from_others_is_no_substituted_cell(study):
+    strained = with_gap(study.cell("fa025-b"), "fa025-b-strained", 9.0)
+    strained = strained.model_copy(update={"made_from": ["fa025-b", "fa000"]})
+    assert answers(changed(study, cells=[*study.result.cells, strained])) == answers(study)
+
+
 def test_excited_charge_compares_fa_with_the_framework(study):
     cell = study.cell("fa025-b")
     for share, verdict in ((0.7, Verdict.AGREES), (0.1, Verdict.DISAGREES)):
