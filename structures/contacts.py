@@ -26,7 +26,7 @@ SHORTEST = MappingProxyType(
 """Shortest distance (Å) allowed between atoms that are not of one FA ion. H-Br is the limit asked of every cell; the
 others refuse overlaps, about 0.5 Å below what relaxed cells show. Elements not listed here are not checked."""
 
-OVERLAP = MappingProxyType(dict(SHORTEST) | {("Br", "H"): 1.80})
+OVERLAP = MappingProxyType(SHORTEST | {("Br", "H"): 1.80})
 """The same for cells made of relaxed ones, which may hold what the builders would not place: hydrogen bonds of relaxed
 cells end near 2.30 Å, and another lattice presses on them."""
 

@@ -15,7 +15,7 @@ from corecrown.workflows.record import StepFolder
 from corecrown.workflows.spec import Engine, StudySpec
 from corecrown.workflows.start import start_failure, stored_start
 from corecrown.workflows.steps import STEP_NEEDS
-from corecrown.workflows.study import StudyInfo, SubstitutionStudyMaker, cell_folder, finish_study, makers_of, steps_of
+from corecrown.workflows.study import StudyInfo, SubstitutionStudyMaker, cell_folder, finish_study, makers_of
 from corecrown.workflows.walk import walk_steps
 
 if TYPE_CHECKING:
@@ -46,25 +46,30 @@ def collect_study(spec: StudySpec, cells: Sequence[Cell], folder: Path, computed
         If nothing has run yet.
     """
     maker = SubstitutionStudyMaker.from_spec(spec)
-    electronic, steps = maker.electronic, maker.electronic.steps
+    makers = {cell.label: makers_of(cell, maker.electronic) for cell in cells}
     if spec.engine is Engine.VASP:
         from corecrown.workflows.vasp.collect import adopt_runs
 
         for cell in cells:
-            own = makers_of(cell, electronic)
-            makers = [getattr(own, step.value) for step in own.steps]
-            adopt_runs(makers, STEP_NEEDS, cell.structure, cell.label, cell_folder(folder, cell.label))
+            own = makers[cell.label]
+            adopt_runs(
+                [getattr(own, step.value) for step in own.steps],
+                STEP_NEEDS,
+                cell.structure,
+                cell.label,
+                cell_folder(folder, cell.label),
+            )
+    steps = maker.electronic.steps
     ran = any((cell_folder(folder, cell.label) / step.value).is_dir() for cell in cells for step in steps)
     if not ran:
         raise RunError(f"{folder}: nothing has run yet", "corecrown study run computes the cells")
     starts = known_starts(maker, cells, folder) if any(cell.label not in computed for cell in cells) else {}
     collected = []
     for cell in cells:
-        records = {step: StepFolder(cell_folder(folder, cell.label) / step.value) for step in steps_of(cell, steps)}
+        own = makers[cell.label]
+        records = {step: StepFolder(cell_folder(folder, cell.label) / step.value) for step in own.steps}
         done = {step: record.finished() for step, record in records.items()}
-        old: list[str] = []
-        if cell.label not in computed:
-            old = _outdated(cell, starts.get(cell.label), makers_of(cell, electronic), done, folder)
+        old = [] if cell.label in computed else _outdated(cell, starts.get(cell.label), own, done, folder)
         collected.append(_collected(cell, records, done, cell_folder(folder, cell.label), old))
     return finish_study(collected, StudyInfo.of(spec), folder)
 
@@ -72,14 +77,14 @@ def collect_study(spec: StudySpec, cells: Sequence[Cell], folder: Path, computed
 def _outdated(
     cell: Cell,
     start: "Structure | None",
-    electronic: ElectronicStructureMaker,
+    makers: ElectronicStructureMaker,
     done: Mapping[Step, StepResult | None],
     folder: Path,
 ) -> list[str]:
     """Return what to say of stored results that are not those of today's study file."""
     old: list[Step] = []
     with contextlib.suppress(CorecrownError):  # an input that cannot be made has no result of today
-        for walked in walk_steps(cell, start, electronic, list(done), cell_folder(folder, cell.label)):
+        for walked in walk_steps(cell, start, makers, cell_folder(folder, cell.label)):
             current = done[walked.step]
             if current is None:
                 continue

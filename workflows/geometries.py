@@ -106,19 +106,21 @@ def known_starts(maker: SubstitutionStudyMaker, cells: Sequence[Cell], folder: P
     finished = finished_geometries(maker, cells, folder) if any(cell.depends_on for cell in cells) else {}
     found = {}
     for cell in cells:
-        with contextlib.suppress(CorecrownError):  # told by the job that meets it
-            start = _start(maker, cell, finished, cell_folder(folder, cell.label))
-            if start is not None:
-                found[cell.label] = start
+        start = _start(maker, cell, finished, cell_folder(folder, cell.label))
+        if start is not None:
+            found[cell.label] = start
     return found
 
 
 def _start(
     maker: SubstitutionStudyMaker, cell: Cell, known: Mapping[str, "Structure"], place: Path
 ) -> "Structure | None":
-    if cell.depends_on:
-        return derive_cell(cell.spec, known) if known.keys() >= set(cell.depends_on) else None
-    return stored_start(cell.structure, place) if maker.prerelax else cell.structure
+    if not cell.depends_on:
+        return stored_start(cell.structure, place) if maker.prerelax else cell.structure
+    if known.keys() >= set(cell.depends_on):
+        with contextlib.suppress(CorecrownError):  # told by the job that meets it
+            return derive_cell(cell.spec, known)
+    return None
 
 
 def _geometry(

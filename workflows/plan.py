@@ -122,12 +122,11 @@ def _plan_cell(
 ) -> dict[str, PlannedStep]:
     """Plan the steps of a cell; where it is not known what it starts from, as if from what was built."""
     planned: dict[str, PlannedStep] = {}
-    steps = makers.steps
-    for walked in walk_steps(cell, start, makers, steps, None if folder is None else cell_folder(folder, cell.label)):
+    for walked in walk_steps(cell, start, makers, None if folder is None else cell_folder(folder, cell.label)):
         step, place = walked.step, Path("cells") / cell.label / walked.step.value
         if inputs is not None:
             _write_folder(inputs / place, walked.maker, walked.inputs, walked.structure, step)
-        after_relaxation = step is Step.SCF and Step.RELAX in steps and _share_density(makers)
+        after_relaxation = step is Step.SCF and makers.relax is not None and _share_density(makers)
         planned[step.value] = plan_step(
             walked.inputs,
             step,

@@ -1,6 +1,6 @@
 """A cell's steps in their order, each with the key of its calculation today, as far as that is known."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ from corecrown.errors import InputError
 from corecrown.postprocess.results import Step, StepResult
 from corecrown.structures.cells import Cell
 from corecrown.workflows.beside import with_beside
+from corecrown.workflows.electronic import ElectronicStructureMaker
 from corecrown.workflows.record import StepFolder, StepOutput
 from corecrown.workflows.steps import STEP_NEEDS
 
@@ -50,7 +51,7 @@ class WalkedStep:
 
 
 def walk_steps(
-    cell: Cell, start: "Structure | None", makers: object, steps: Sequence[Step], folder: Path | None
+    cell: Cell, start: "Structure | None", makers: ElectronicStructureMaker, folder: Path | None
 ) -> Iterator[WalkedStep]:
     """Yield the steps of a cell; nothing runs and nothing is changed.
 
@@ -61,9 +62,7 @@ def walk_steps(
     start
         What its first step starts from, None where that is not known yet.
     makers
-        With a Maker for each step, by its name.
-    steps
-        Its steps in their order.
+        Those of its steps.
     folder
         Of the cell, or None where nothing has run.
 
@@ -74,7 +73,7 @@ def walk_steps(
     """
     structure, known = start or cell.structure, start is not None
     done: dict[Step, StepOutput] = {}
-    for step in steps:
+    for step in makers.steps:
         maker = getattr(makers, step.value)
         try:
             inputs = maker.inputs(structure)
